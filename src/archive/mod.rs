@@ -1,0 +1,130 @@
+//! Where objects come from. Owns the [`Archive`] and [`Reader`] traits and their error; the only
+//! implementation yet is [`git::GitArchive`]. Knows nothing of bundles, of the store or of HTTP.
+//!
+//! **Invariant: what a reader returns has been hashed.** [`Reader::find`] and [`Reader::stream`]
+//! compare the object's SHA-1, with collision detection, with the id asked for; an archive need
+//! not be trusted.
+
+pub mod git;
+pub mod object;
+
+use crate::key::Sha1Git;
+use std::fmt;
+use std::io;
+
+/// The type of a git object (`gitglossary(7)`, "object type").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectType {
+    /// A file's bytes.
+    Blob,
+    /// A directory.
+    Tree,
+    /// A revision.
+    Commit,
+    /// An annotated tag.
+    Tag,
+}
+
+impl ObjectType {
+    /// Git's word for it, which is also what is hashed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Tree => "tree",
+            Self::Commit => "commit",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+impl fmt::Display for ObjectType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// An object's type and size in bytes, as the archive says: not verified, for nothing was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The type.
+    pub object_type: ObjectType,
+    /// The length of the content in bytes.
+    pub size: u64,
+}
+
+/// The largest object [`Reader::find`] gives whole, in bytes: 16 MiB. Larger blobs are streamed;
+/// trees, commits and tags have [`MAX_STRUCTURE`].
+pub const MAX_WHOLE_BLOB: u64 = 16 << 20;
+
+/// The largest tree, commit or tag that is read at all, in bytes: 64 MiB.
+pub const MAX_STRUCTURE: u64 = 64 << 20;
+
+/// A place that holds objects. Shared by all threads; each thread reads through a [`Reader`].
+pub trait Archive: Send + Sync {
+    /// A handle for one thread. Cheap: what is expensive is shared behind it.
+    fn reader(&self) -> Box<dyn Reader>;
+
+    /// A number that changes when an object of this id may have appeared since. Costs a few
+    /// `stat`s at most, for it is asked to keep a remembered absence honest.
+    fn stamp(&self, id: &Sha1Git) -> u64;
+}
+
+/// One thread's handle of an archive.
+pub trait Reader: Send {
+    /// Type and size of an object, or `None` when the archive has not got it.
+    fn header(&mut self, id: &Sha1Git) -> Result<Option<Header>, ArchiveError>;
+
+    /// Reads a whole object into `buf` (cleared first, its capacity kept) and gives its type, or
+    /// `None` when the archive has not got it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] for a blob over [`MAX_WHOLE_BLOB`] or another object over
+    /// [`MAX_STRUCTURE`], before anything of its size is allocated; [`ArchiveError::Corrupt`] when
+    /// the bytes do not have the id.
+    fn find(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError>;
+
+    /// Writes a blob of any size to `sink` in pieces of at most 64 KiB, in bounded memory.
+    ///
+    /// The hash can be known only at the end: on an error what `sink` was given is worthless.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Sink`] carries an error of `sink` as it is. [`ArchiveError::Corrupt`] also
+    /// when the object is not a blob.
+    fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError>;
+}
+
+/// Why an archive could not give an object. Absence is not among these: it is `Ok(None)`.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The bytes stored are not those of the id, or are not an object at all.
+    #[error("object {id} is corrupt: {reason}")]
+    Corrupt {
+        /// The object.
+        id: Sha1Git,
+        /// What is wrong, without any path.
+        reason: String,
+    },
+    /// Over a cap.
+    #[error("object {id} has {size} bytes, over the limit of {limit}")]
+    TooLarge {
+        /// The object.
+        id: Sha1Git,
+        /// Its size in bytes.
+        size: u64,
+        /// The cap in bytes.
+        limit: u64,
+    },
+    /// The archive could not be read. The message may hold a path: it is for the log, not for a
+    /// client.
+    #[error("{action}: {cause}")]
+    Io {
+        /// What was being done, and where.
+        action: String,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// The sink of [`Reader::stream`] refused.
+    #[error(transparent)]
+    Sink(io::Error),
+}

@@ -1,0 +1,1 @@
+//! Pure decoding of git objects.

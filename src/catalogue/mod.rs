@@ -1,0 +1,1 @@
+//! What was cooked and when it was last used.

@@ -1,0 +1,5 @@
+//! HTTP.
+
+pub mod conditional;
+pub mod etag;
+pub mod range;

@@ -1,0 +1,36 @@
+//! larder cooks bundles of source code from git objects once, keeps them as static files keyed by
+//! sha1git, and serves them with ETag and Range.
+//!
+//! This file is the map. Imports point down only; `tests/layers.rs` keeps it so.
+//!
+//! | layer | rooms | rule |
+//! |---|---|---|
+//! | 0 | `time` `key` `bundle` | plain data |
+//! | 1 | `archive::object` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
+//! | 3 | `cook` `verify` `access` | the work; still blocking |
+//! | 4 | `kitchen` | tokio from here up |
+//! | 5 | `http` | statuses, headers, bodies |
+//! | 6 | `cli` `config` `main` | wiring |
+//!
+//! # Invariants
+//! - **Nothing unverified is published.** Every object is hashed on its way into a draft.
+//! - **Nothing half-made is visible.** A file gets its name by a rename, after its fsync, inside the
+//!   transaction that says it is done.
+//! - **A GET never cooks**, and a hit asks SQLite nothing.
+//! - **Equal objects are equal bytes**, on every machine and with any number of threads
+//!   (`docs/format.md`).
+
+pub mod access;
+pub mod archive;
+pub mod bundle;
+pub mod catalogue;
+pub mod cli;
+pub mod config;
+pub mod cook;
+pub mod http;
+pub mod key;
+pub mod kitchen;
+pub mod store;
+pub mod time;
+pub mod verify;

@@ -1,0 +1,4 @@
+//! Bundles as files.
+
+pub mod draft;
+pub mod layout;

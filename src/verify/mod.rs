@@ -1,0 +1,1 @@
+//! From a bundle's bytes to the id of what it holds.
