@@ -1,4 +1,275 @@
-//! Bundles as files.
+//! Bundles as files: `<data>/bundles/v0/<kind>/<aa>/<bb>/<id>.<ext>`, each put there whole.
+//!
+//! Owns the data directory's folders, their modes and the drafts. Knows nothing of the catalogue:
+//! who publishes and who removes does so inside the catalogue's transaction, which is also what
+//! keeps two writers apart. Nothing here takes a lock except a process's hold on its folder
+//! (`process.rs`).
+//!
+//! # Crash order
+//! A draft is written, given its mode and mtime and fsynced; then renamed to its name; then every
+//! folder that got an entry is fsynced. Killed between any two steps, what stands under a bundle's
+//! name is a whole bundle, and what is left lies in the folder of a dead process, for
+//! [`Store::clear_dead_drafts`]. Further names are linked under a temporary name and renamed, so
+//! that a name is never absent while it is replaced. A removal renames into the process's folder
+//! and unlinks after the catalogue's commit; it is not fsynced, so after a power cut a file may
+//! stand without a row, which is harmless.
+//!
+//! # Modes
+//! `<data>` 0711, `bundles` and all below 0755, files 0444, `tmp` and all below 0700, whatever the
+//! umask: nginx runs as another user and reads the bundles, and nothing else.
 
+mod dir;
 pub mod draft;
 pub mod layout;
+mod process;
+mod publish;
+
+pub use draft::{Draft, Sealed};
+pub use publish::Withdrawn;
+
+use crate::key::BundleKey;
+use process::Process;
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The store of one data directory. Cheap to clone: all clones are one.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    data: PathBuf,
+    /// `<data>/bundles/v0`, where it lies and open.
+    path: PathBuf,
+    root: OwnedFd,
+    /// `None` in a store that was opened for reading.
+    process: Option<Arc<Process>>,
+}
+
+impl Store {
+    /// Opens the store in `data` for writing, made first when it is not there, and begins this
+    /// process's folder.
+    ///
+    /// Refused when `data` belongs to another user: files of two owners would end in one that can
+    /// neither be read nor removed.
+    pub fn open(data: &Path) -> Result<Self, StoreError> {
+        let data = std::path::absolute(data).map_err(|e| StoreError::io("find", data, e))?;
+        let top = open_data(&data)?;
+        let bundles = make(&top, "bundles", &data, 0o755)?;
+        let root = make(&bundles, layout::VERSION, &data.join("bundles"), 0o755)?;
+        let path = data.join("bundles").join(layout::VERSION);
+        let tmp = make(&root, "tmp", &path, 0o700)?;
+        let process = Process::begin(tmp, &path.join("tmp")).map_err(StoreError::Process)?;
+        Ok(Self { shared: Arc::new(Shared { data, path, root, process: Some(Arc::new(process)) }) })
+    }
+
+    /// Opens the store in `data` for reading: makes nothing and changes nothing.
+    pub fn open_read_only(data: &Path) -> Result<Self, StoreError> {
+        let data = std::path::absolute(data).map_err(|e| StoreError::io("find", data, e))?;
+        let path = data.join("bundles").join(layout::VERSION);
+        let root = open_folder(&path).map_err(|e| StoreError::io("open", &path, e))?;
+        Ok(Self { shared: Arc::new(Shared { data, path, root, process: None }) })
+    }
+
+    /// The data directory, absolute.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.shared.data
+    }
+
+    /// The name of this process's folder, which is what owns its cooks. Empty when the store was
+    /// opened for reading.
+    #[must_use]
+    pub fn process(&self) -> &str {
+        self.shared.process.as_ref().map_or("", |process| process.name())
+    }
+
+    /// Where the bundle lies, or would.
+    #[must_use]
+    pub fn path(&self, key: &BundleKey) -> PathBuf {
+        self.shared.path.join(layout::relative_path(key))
+    }
+
+    /// Opens a bundle. `None` when it is not there; what is not a regular file is not there.
+    pub fn get(&self, key: &BundleKey) -> io::Result<Option<Found>> {
+        let file = match dir::open_file(&self.shared.root, &layout::relative_path(key)) {
+            Ok(file) => File::from(file),
+            // LOOP: a symlink. NXIO: a socket.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(dir::said("open", &self.path(key), error)),
+        };
+        let metadata = file.metadata().map_err(|e| dir::said("look at", &self.path(key), e))?;
+        Ok(metadata.is_file().then(|| Found {
+            size: metadata.len(),
+            mtime: metadata.mtime(),
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            allocated: metadata.blocks() * 512,
+            file,
+        }))
+    }
+
+    /// Begins a bundle.
+    pub fn draft(&self) -> io::Result<Draft> {
+        Draft::create(self.writer()?)
+    }
+
+    /// Whether the process called so lives and holds its folder. A momentary `true` for one that
+    /// has just died is possible: ask again later.
+    pub fn is_alive(&self, process: &str) -> io::Result<bool> {
+        if !process.is_empty() && process == self.process() {
+            return Ok(true);
+        }
+        match dir::open(&self.shared.root, "tmp") {
+            Ok(tmp) => process::is_alive(tmp, process).map_err(|e| dir::said("look at", &self.tmp().join(process), e)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(dir::said("open", &self.tmp(), error)),
+        }
+    }
+
+    /// Deletes the folders of dead processes with the drafts in them, and counts the folders.
+    pub fn clear_dead_drafts(&self) -> io::Result<usize> {
+        self.writer()?;
+        let tmp = dir::open(&self.shared.root, "tmp").map_err(|e| dir::said("open", &self.tmp(), e))?;
+        process::clear_dead(&tmp, &self.tmp())
+    }
+
+    /// What the file system has left for this user.
+    pub fn free(&self) -> io::Result<Free> {
+        let stat = fs::fstatvfs(&self.shared.root).map_err(|e| dir::said("look at", &self.shared.path, e))?;
+        Ok(Free {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            inodes: stat.f_favail,
+            total_inodes: stat.f_files,
+        })
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.shared.path.join("tmp")
+    }
+
+    fn writer(&self) -> io::Result<&Arc<Process>> {
+        self.shared
+            .process
+            .as_ref()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the store was opened for reading only"))
+    }
+}
+
+/// An open bundle.
+#[derive(Debug)]
+pub struct Found {
+    /// The file, open for reading.
+    pub file: File,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its mtime in seconds.
+    pub mtime: i64,
+    /// The device it lies on.
+    pub dev: u64,
+    /// Its inode there.
+    pub ino: u64,
+    /// Bytes allocated on disk.
+    pub allocated: u64,
+}
+
+/// Room on the store's file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Bytes that this user may still allocate.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Files that this user may still make; means nothing when `total_inodes` is zero.
+    pub inodes: u64,
+    /// Files in all; zero on a file system that sets no limit.
+    pub total_inodes: u64,
+}
+
+/// Why a store cannot be opened. For the operator: holds paths.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data directory is another user's.
+    #[error("{} belongs to {owner}; run this as its owner: sudo -u {owner} larder ...", data.display())]
+    Owner {
+        /// The data directory.
+        data: PathBuf,
+        /// Its owner as `sudo -u` takes it: a name, or `'#<uid>'` where the uid has none.
+        owner: String,
+    },
+    /// A folder cannot be made, opened or given its mode.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// This process's own folder cannot be made; the text holds the path.
+    #[error(transparent)]
+    Process(io::Error),
+}
+
+impl StoreError {
+    fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.to_owned(), source: source.into() }
+    }
+}
+
+/// Makes or opens the data directory itself, which may be a symlink of the operator's.
+fn open_data(data: &Path) -> Result<OwnedFd, StoreError> {
+    let made = !data.exists();
+    if made {
+        std::fs::create_dir_all(data).map_err(|e| StoreError::io("make", data, e))?;
+    }
+    let top = open_folder(data).map_err(|e| StoreError::io("open", data, e))?;
+    let owner = fs::fstat(&top).map_err(|e| StoreError::io("look at", data, e))?.st_uid;
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::Owner { data: data.to_owned(), owner: sudo_name(owner) });
+    }
+    // A folder that is there, holds things and has no store yet may be anything, a home even: its
+    // mode is not ours to change.
+    if made || dir::open(&top, "bundles").is_ok() || is_empty(data) {
+        dir::set_mode(&top, 0o711).map_err(|e| StoreError::io("set the mode of", data, e))?;
+    }
+    Ok(top)
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// The folder `name` of `parent` (at `path`) with `mode`, and `parent` on disk if it was made.
+fn make(parent: &OwnedFd, name: &str, path: &Path, mode: u32) -> Result<OwnedFd, StoreError> {
+    let (folder, made) = dir::ensure(parent, name, mode).map_err(|e| StoreError::io("make", &path.join(name), e))?;
+    if made {
+        fs::fsync(parent).map_err(|e| StoreError::io("fsync", path, e))?;
+    }
+    Ok(folder)
+}
+
+fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
+    fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// How `sudo -u` names a user.
+fn sudo_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("'#{uid}'"))
+}
