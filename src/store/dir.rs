@@ -24,20 +24,20 @@ pub(super) fn open(parent: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd>
 /// between the two steps is mended by the next one who passes.
 pub(super) fn ensure(parent: impl AsFd, name: &str, mode: u32) -> rustix::io::Result<(OwnedFd, bool)> {
     let parent = parent.as_fd();
-    let (dir, made) = match open(parent, name) {
+    let (dir, fresh) = match open(parent, name) {
         Ok(dir) => (dir, false),
         Err(Errno::NOENT) => {
-            let made = match fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
+            let fresh = match fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
                 Ok(()) => true,
                 Err(Errno::EXIST) => false,
                 Err(error) => return Err(error),
             };
-            (open(parent, name)?, made)
+            (open(parent, name)?, fresh)
         }
         Err(error) => return Err(error),
     };
     set_mode(&dir, mode)?;
-    Ok((dir, made))
+    Ok((dir, fresh))
 }
 
 /// Gives an open file or folder exactly the permission bits `mode`.

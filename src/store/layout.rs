@@ -73,7 +73,8 @@ mod tests {
             let parsed = parse(Path::new(&text));
             prop_assert_ne!(parsed, Some(key));
             if let Some(other) = parsed {
-                prop_assert_eq!(relative_path(&other).to_str(), Some(text.as_str()));
+                let path = relative_path(&other);
+                prop_assert_eq!(path.to_str(), Some(text.as_str()));
             }
         }
 

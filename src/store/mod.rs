@@ -252,8 +252,8 @@ fn is_empty(folder: &Path) -> bool {
 
 /// The folder `name` of `parent` (at `path`) with `mode`, and `parent` on disk if it was made.
 fn make(parent: &OwnedFd, name: &str, path: &Path, mode: u32) -> Result<OwnedFd, StoreError> {
-    let (folder, made) = dir::ensure(parent, name, mode).map_err(|e| StoreError::io("make", &path.join(name), e))?;
-    if made {
+    let (folder, fresh) = dir::ensure(parent, name, mode).map_err(|e| StoreError::io("make", &path.join(name), e))?;
+    if fresh {
         fs::fsync(parent).map_err(|e| StoreError::io("fsync", path, e))?;
     }
     Ok(folder)

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 impl Store {
@@ -20,6 +21,7 @@ impl Store {
     ///
     /// The names are hard links of one file; where links are refused or used up, copies with the
     /// same mtime.
+    #[expect(clippy::needless_pass_by_value, reason = "a draft is used up, published or not")]
     pub fn publish(&self, draft: Sealed, names: &[BundleKey]) -> io::Result<()> {
         let process = self.writer()?;
         let Some((first, others)) = names.split_first() else {
@@ -27,7 +29,7 @@ impl Store {
         };
         let mut changed = Vec::new();
         for name in others {
-            self.put_link(process, process.folder(), &draft.scratch.name, name, &mut changed)?;
+            self.put_link(process, process.folder(), draft.scratch.name.as_ref(), name, &mut changed)?;
         }
         self.put(&draft.scratch, first, &mut changed)?;
         self.sync(&changed)
@@ -42,9 +44,7 @@ impl Store {
         }
         let mut changed = Vec::new();
         if from != to {
-            let relative = layout::relative_path(from);
-            let relative = relative.to_str().expect("because a key's path is ASCII");
-            self.put_link(process, &self.shared.root, relative, to, &mut changed)?;
+            self.put_link(process, &self.shared.root, &layout::relative_path(from), to, &mut changed)?;
         }
         self.sync(&changed)?;
         Ok(true)
@@ -76,7 +76,7 @@ impl Store {
         &self,
         process: &Arc<Process>,
         parent: impl AsFd,
-        source: &str,
+        source: &Path,
         key: &BundleKey,
         changed: &mut Vec<OwnedFd>,
     ) -> io::Result<()> {
@@ -117,9 +117,9 @@ impl Store {
 
 /// A file of its own with the bytes, the mode and the mtime of `source`, on disk: a reflink where
 /// the file system can.
-fn copy(process: &Arc<Process>, parent: impl AsFd, source: &str) -> io::Result<Scratch> {
+fn copy(process: &Arc<Process>, parent: impl AsFd, source: &Path) -> io::Result<Scratch> {
     let (scratch, mut target) = Scratch::create(process, "copy")?;
-    let mut source = File::from(dir::open_file(parent, source.as_ref()).map_err(|e| scratch.said("copy to", e))?);
+    let mut source = File::from(dir::open_file(parent, source).map_err(|e| scratch.said("copy to", e))?);
     let mtime = fs::fstat(&source).map_err(|e| scratch.said("copy to", e))?.st_mtime;
     if fs::ioctl_ficlone(&target, &source).is_err() {
         io::copy(&mut source, &mut target).map_err(|e| scratch.said("copy to", e))?;
@@ -155,18 +155,18 @@ mod tests {
         let store = Store::open(data.path()).unwrap();
         let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
         let mut draft = store.draft().unwrap();
-        draft.write_all(&[7; 300_000]).unwrap();
+        draft.write_all(&vec![7; 300_000]).unwrap();
         store.publish(draft.seal().unwrap(), &[key]).unwrap();
 
         let relative = layout::relative_path(&key);
-        let copied = copy(store.writer().unwrap(), &store.shared.root, relative.to_str().unwrap()).unwrap();
+        let copied = copy(store.writer().unwrap(), &store.shared.root, &relative).unwrap();
         let metadata = copied.path().metadata().unwrap();
         let Found { ino, mtime, .. } = store.get(&key).unwrap().unwrap();
         assert_ne!(metadata.ino(), ino);
         assert_eq!((metadata.mtime(), metadata.mtime_nsec(), metadata.mode() & 0o7777), (mtime, 0, 0o444));
         let mut bytes = Vec::new();
         File::open(copied.path()).unwrap().read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, [7; 300_000]);
+        assert_eq!(bytes, vec![7; 300_000]);
         let path = copied.path();
         drop(copied);
         assert!(!path.exists());
