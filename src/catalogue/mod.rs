@@ -1,1 +1,230 @@
-//! What was cooked and when it was last used.
+//! What was cooked and when it was last used: `schema.sql` in an SQLite file.
+//!
+//! Owns every statement of SQL. Knows nothing of the store: what must happen to files inside a
+//! transaction is a closure that the caller gives (`finish`, `delegate`, `remove`). Blocking; reads
+//! no clock.
+//!
+//! # Locking
+//! One connection writes, behind a mutex that guards it and nothing else; every transaction that
+//! writes is `IMMEDIATE`, so that SQLite's write lock is what processes meet at and no transaction
+//! fails half way because another wrote. Up to eight connections read (`pool.rs`), each seeing the
+//! last commit; they neither wait for the writer nor hinder it. No thread holds both. What may turn
+//! out to have nothing to do looks first with a reader.
+//!
+//! # Crash order
+//! Every method that changes something is one transaction (`remove`: one for each hundred names), on
+//! disk when it returns (`synchronous = FULL`). Between any two the tables are as `schema.sql`
+//! says: who is `new` or `pending` has a row in the queue or waits through one. A process that dies
+//! leaves its name as the owner of its cooks, for [`Catalogue::release`].
+
+mod clock;
+mod error;
+mod finish;
+mod list;
+mod lru;
+mod migrate;
+mod plan;
+mod pool;
+mod queue;
+mod row;
+
+pub use error::CatalogueError;
+pub use finish::{Delegated, Failed, Finished};
+pub use lru::Touch;
+pub use queue::{Claim, Order};
+
+use crate::bundle::Bundle;
+use crate::key::BundleKey;
+use error::Fault;
+use pool::Pool;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a process means to do with the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Write, and bring the schema to this version first: `serve` and `migrate`.
+    Migrate,
+    /// Write, in a catalogue of this version only; one that does not exist yet is made.
+    Write,
+    /// Read, in a catalogue of this version only.
+    Read,
+}
+
+/// The catalogue of one data directory. Cheap to clone: all clones are one.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` with `Access::Read`.
+    writer: Option<Mutex<Connection>>,
+    readers: Pool,
+    path: std::path::PathBuf,
+    /// Our share of the schema's lock. The last field: given up after the connections are closed.
+    _hold: Option<File>,
+}
+
+impl Catalogue {
+    /// Opens the catalogue at `path`, whose folder must exist.
+    pub fn open(path: &Path, access: Access) -> Result<Self, CatalogueError> {
+        let opened = migrate::open(path, access)?;
+        let readers = Pool::new(opened.path.clone());
+        let writer = opened.writer.map(Mutex::new);
+        Ok(Self { shared: Arc::new(Shared { writer, readers, path: opened.path, _hold: opened.hold }) })
+    }
+
+    /// What is known of a bundle. `None` when nobody asked for it, also when it was done and its
+    /// file turned out to be gone ([`Catalogue::reopen`]).
+    pub fn bundle(&self, key: &BundleKey) -> Result<Option<Bundle>, CatalogueError> {
+        self.read("look up a bundle", |connection| {
+            row::first(
+                connection,
+                concat!(
+                    "SELECT ",
+                    row::bundle_columns!(),
+                    " FROM bundle b LEFT JOIN file f ON f.id = b.file
+                      WHERE b.kind = ?1 AND b.sha1git = ?2 AND b.format = ?3
+                        AND (b.status <> 0 OR EXISTS (
+                            SELECT 1 FROM cook c
+                            WHERE c.kind = b.kind AND c.sha1git = b.sha1git AND c.format = b.format))"
+                ),
+                row::key_params(key),
+                row::bundle,
+            )
+        })
+    }
+
+    /// How much there is of everything.
+    pub fn totals(&self) -> Result<Totals, CatalogueError> {
+        self.read("read the totals", totals)
+    }
+
+    /// Keeps a bundle from being collected, or no longer. `false` when there is no such bundle.
+    pub fn pin(&self, key: &BundleKey, pinned: bool) -> Result<bool, CatalogueError> {
+        self.write("pin a bundle", |transaction| {
+            let (kind, id, format) = row::key_params(key);
+            let changed = row::execute(
+                transaction,
+                "UPDATE bundle SET pinned = ?4 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
+                (kind, id, format, pinned),
+            )?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// Runs `body` on a connection that only reads.
+    fn read<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, CatalogueError> {
+        let reader = self.shared.readers.lend()?;
+        body(&reader).map_err(|fault| fault.during(action, &self.shared.path))
+    }
+
+    /// Runs `body` in a transaction that holds the write lock; its error, or panic, undoes all.
+    fn write<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, CatalogueError> {
+        let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
+        // A panic in a closure of the caller's has rolled back: the connection is sound.
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = body(&transaction)?;
+            transaction.commit()?;
+            Ok(answer)
+        };
+        run().map_err(|fault: Fault| fault.during(action, &self.shared.path))
+    }
+}
+
+/// How much there is of everything, as of the last commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files in the store, each counted once however many names it has.
+    pub files: u64,
+    /// Bytes that they allocate on disk.
+    pub allocated: u64,
+    /// Cooks that wait, for a worker or for another cook.
+    pub queued: u64,
+    /// Cooks that a process has claimed.
+    pub running: u64,
+}
+
+fn totals(connection: &Connection) -> Result<Totals, Fault> {
+    let sql = "SELECT files, allocated, queued, running FROM totals WHERE one = 1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Totals {
+            files: row::unsigned(row, 0)?,
+            allocated: row::unsigned(row, 1)?,
+            queued: row::unsigned(row, 2)?,
+            running: row::unsigned(row, 3)?,
+        })
+    };
+    row::first(connection, sql, [], read)?.ok_or(Fault::Row("the totals are missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Failure, FailureCode, FileFacts};
+    use crate::key::{Format, ObjectKind, Sha1Git};
+    use crate::time::Timestamp;
+    use std::time::Duration;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn key(kind: ObjectKind, byte: u8) -> BundleKey {
+        BundleKey::new(kind, Sha1Git::from_bytes([byte; 20]), Format::TarGz).unwrap()
+    }
+
+    /// `plan::prepare` checks each statement: this goes through all methods and their branches.
+    #[test]
+    fn no_statement_reads_a_whole_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(&folder.path().join("catalogue.db"), Access::Migrate).unwrap();
+        let now = Timestamp::from_millis(1_000_000_000);
+        let facts = FileFacts { size: 1, allocated: 512, blake3: [1; 32] };
+        let directory = key(ObjectKind::Directory, 1);
+        let revision = key(ObjectKind::Revision, 2);
+        let claim = |catalogue: &Catalogue| catalogue.claim("p", now).unwrap().unwrap();
+
+        catalogue.order(&revision, now, 9, MINUTE).unwrap();
+        catalogue.delegate(claim(&catalogue), &directory, now, |_, _| Ok(true)).unwrap();
+        catalogue.give_back(claim(&catalogue)).unwrap();
+        claim(&catalogue);
+        assert_eq!(catalogue.owners().unwrap(), ["p"]);
+        assert_eq!(catalogue.release("p", now).unwrap(), 1);
+        catalogue.finish(claim(&catalogue), facts, now, |_| Ok(())).unwrap();
+        assert_eq!(catalogue.list(ObjectKind::Directory, None, 9).unwrap().len(), 1);
+        assert_eq!(catalogue.without_sha256(9).unwrap().len(), 1);
+        catalogue.set_sha256(&revision, &[1; 32], [2; 32]).unwrap();
+        catalogue.touch(&[Touch { key: directory, at: now, hits: 1 }]).unwrap();
+        catalogue.pin(&directory, true).unwrap();
+        assert_eq!(catalogue.remove(&[revision], |_| Ok(())).unwrap(), 0);
+        catalogue.pin(&directory, false).unwrap();
+        assert_eq!(catalogue.remove(&[revision], |_| Ok(())).unwrap(), 1);
+
+        catalogue.order(&revision, now, 9, MINUTE).unwrap();
+        catalogue.delegate(claim(&catalogue), &directory, now, |_, _| Ok(true)).unwrap();
+        catalogue.reopen(&directory, now).unwrap();
+        assert_eq!(catalogue.bundle(&directory).unwrap(), None);
+        catalogue.order(&directory, now, 9, MINUTE).unwrap();
+        catalogue.next_ready().unwrap();
+        for (code, minutes) in [(FailureCode::Io, 1), (FailureCode::TooLarge, 2)] {
+            let later = now.after(MINUTE * minutes);
+            let claim = catalogue.claim("p", later).unwrap().unwrap();
+            catalogue.fail(claim, Failure { code, message: String::new() }, later).unwrap();
+        }
+        let totals = catalogue.totals().unwrap();
+        assert_eq!((totals.files, totals.allocated, totals.queued, totals.running), (1, 512, 0, 0));
+    }
+}

@@ -1,0 +1,142 @@
+-- The whole schema of larder's catalogue, version 1 (PRAGMA user_version; PRAGMA application_id is
+-- 1818325604, "lard"). Read it with: sqlite3 -readonly <data>/catalogue.db .schema
+--
+-- Units: times are milliseconds since 1970-01-01T00:00:00Z and never go below `clock.newest`;
+-- sizes are bytes. Codes, never reused:
+--   kind    0 content, 1 directory, 2 revision, 3 release, 4 snapshot
+--   format  1 tar.gz, 2 tar
+--   status  0 new, 1 pending, 2 done, 3 failed
+--
+-- A bundle is named by (kind, sha1git, format), the sha1git as 20 bytes. Names are never looked up
+-- by anything but their key or an index made for the question; sums are kept by triggers. Every
+-- statement costs the same with ten bundles and with ten million.
+
+-- The newest time in the catalogue, and what the machine's clock said then. They differ only after
+-- the clock was set back: time goes on from `newest` until the clock has caught up.
+CREATE TABLE clock (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    newest  INTEGER NOT NULL,
+    wall    INTEGER NOT NULL
+) STRICT;
+INSERT INTO clock VALUES (1, 0, 0);
+
+-- What /metrics, admission and the limit of the queue ask. Kept by the triggers below; `fsck` can
+-- compare it with the tables.
+CREATE TABLE totals (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    files      INTEGER NOT NULL CHECK (files >= 0),
+    allocated  INTEGER NOT NULL CHECK (allocated >= 0),   -- sum over `file`
+    queued     INTEGER NOT NULL CHECK (queued >= 0),      -- rows of `cook` without an owner
+    running    INTEGER NOT NULL CHECK (running >= 0)      -- rows of `cook` with one
+) STRICT;
+INSERT INTO totals VALUES (1, 0, 0, 0, 0);
+
+-- One row for each file of the store; hard links are one file. It goes with its last name.
+CREATE TABLE file (
+    id           INTEGER PRIMARY KEY,
+    size         INTEGER NOT NULL CHECK (size >= 0),
+    allocated    INTEGER NOT NULL CHECK (allocated >= 0), -- blocks on disk: what limits count
+    blake3       BLOB    NOT NULL CHECK (length(blake3) = 32),
+    sha256       BLOB    CHECK (length(sha256) = 32),     -- NULL until computed, after publishing
+    last_access  INTEGER NOT NULL                         -- of any of its names; to five minutes
+) STRICT;
+
+-- The order of collection.
+CREATE INDEX file_by_last_access ON file (last_access);
+-- What still lacks its sha256.
+CREATE INDEX file_without_sha256 ON file (id) WHERE sha256 IS NULL;
+
+-- One row for each bundle that was ever asked for and not removed since.
+CREATE TABLE bundle (
+    kind        INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 4),
+    sha1git     BLOB    NOT NULL CHECK (length(sha1git) = 20),
+    format      INTEGER NOT NULL CHECK (format > 0),
+    status      INTEGER NOT NULL CHECK (status BETWEEN 0 AND 3),
+    file        INTEGER REFERENCES file (id),
+    created_at  INTEGER NOT NULL,                         -- first asked for
+    done_at     INTEGER,                                  -- its file was published
+    hits        INTEGER NOT NULL DEFAULT 0 CHECK (hits >= 0),
+    pinned      INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1)),
+    failed_at   INTEGER,
+    failure     TEXT,                                     -- a word of `FailureCode`
+    message     TEXT,                                     -- the reason, for people
+    PRIMARY KEY (kind, sha1git, format),
+    CHECK ((status = 2) = (file IS NOT NULL)),
+    CHECK ((status = 2) = (done_at IS NOT NULL)),
+    CHECK ((status = 3) = (failed_at IS NOT NULL)),
+    CHECK ((status = 3) = (failure IS NOT NULL)),
+    CHECK ((status = 3) = (message IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+-- The names of a file.
+CREATE INDEX bundle_by_file ON bundle (file) WHERE file IS NOT NULL;
+-- Listings: only what is there, in order of id, however many failures lie between.
+CREATE INDEX bundle_done ON bundle (kind, sha1git, format) WHERE status = 2;
+
+-- The queue: one row for each cook that is waiting or running, gone when it ends.
+--
+-- Who has a row here is `new` or `pending`, and who is `pending` has a row:
+--   owner NULL, root NULL   `new`: waits for a worker, not before `ready_at`
+--   owner set,  root NULL   `pending`: the process of that name cooks it
+--   owner NULL, root set    `pending`: the same bytes as the bundle of row `root`, and done, or
+--                           failed, in the transaction in which that one is
+-- A row that `root` leads to is not itself a waiter. A bundle that is `new` without a row was done
+-- once and its file is gone: it counts as absent until somebody asks for it again.
+CREATE TABLE cook (
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT,     -- never reused: it tells two claims apart
+    kind           INTEGER NOT NULL,
+    sha1git        BLOB    NOT NULL,
+    format         INTEGER NOT NULL,
+    owner          TEXT    CHECK (owner <> ''),           -- a process folder's name
+    ready_at       INTEGER NOT NULL,                      -- its place in the queue, and its back-off
+    attempts       INTEGER NOT NULL DEFAULT 0,            -- transient failures so far
+    interruptions  INTEGER NOT NULL DEFAULT 0,            -- owners that died cooking it
+    root           INTEGER REFERENCES cook (seq) ON DELETE SET NULL,
+    UNIQUE (kind, sha1git, format),
+    FOREIGN KEY (kind, sha1git, format) REFERENCES bundle ON DELETE CASCADE,
+    CHECK (owner IS NULL OR root IS NULL),
+    CHECK (root <> seq)
+) STRICT;
+
+CREATE INDEX cook_ready ON cook (ready_at, seq) WHERE owner IS NULL AND root IS NULL;
+CREATE INDEX cook_by_owner ON cook (owner) WHERE owner IS NOT NULL;
+CREATE INDEX cook_by_root ON cook (root) WHERE root IS NOT NULL;
+
+-- A file goes with its last name.
+CREATE TRIGGER bundle_leaves_file AFTER UPDATE OF file ON bundle
+WHEN OLD.file IS NOT NULL AND OLD.file IS NOT NEW.file BEGIN
+    DELETE FROM file WHERE id = OLD.file AND NOT EXISTS (SELECT 1 FROM bundle WHERE file = OLD.file);
+END;
+CREATE TRIGGER bundle_removed AFTER DELETE ON bundle
+WHEN OLD.file IS NOT NULL BEGIN
+    DELETE FROM file WHERE id = OLD.file AND NOT EXISTS (SELECT 1 FROM bundle WHERE file = OLD.file);
+END;
+
+-- A waiter whose root was removed goes back to the queue by itself.
+CREATE TRIGGER cook_lost_root AFTER UPDATE OF root ON cook
+WHEN OLD.root IS NOT NULL AND NEW.root IS NULL BEGIN
+    UPDATE bundle SET status = 0 WHERE kind = NEW.kind AND sha1git = NEW.sha1git AND format = NEW.format;
+END;
+
+CREATE TRIGGER file_added AFTER INSERT ON file BEGIN
+    UPDATE totals SET files = files + 1, allocated = allocated + NEW.allocated WHERE one = 1;
+END;
+CREATE TRIGGER file_removed AFTER DELETE ON file BEGIN
+    UPDATE totals SET files = files - 1, allocated = allocated - OLD.allocated WHERE one = 1;
+END;
+CREATE TRIGGER file_changed AFTER UPDATE OF allocated ON file BEGIN
+    UPDATE totals SET allocated = allocated - OLD.allocated + NEW.allocated WHERE one = 1;
+END;
+CREATE TRIGGER cook_added AFTER INSERT ON cook BEGIN
+    UPDATE totals SET queued = queued + (NEW.owner IS NULL), running = running + (NEW.owner IS NOT NULL)
+    WHERE one = 1;
+END;
+CREATE TRIGGER cook_removed AFTER DELETE ON cook BEGIN
+    UPDATE totals SET queued = queued - (OLD.owner IS NULL), running = running - (OLD.owner IS NOT NULL)
+    WHERE one = 1;
+END;
+CREATE TRIGGER cook_changed_hands AFTER UPDATE OF owner ON cook BEGIN
+    UPDATE totals SET queued = queued - (OLD.owner IS NULL) + (NEW.owner IS NULL),
+                      running = running - (OLD.owner IS NOT NULL) + (NEW.owner IS NOT NULL)
+    WHERE one = 1;
+END;

@@ -1,0 +1,133 @@
+//! Why the catalogue could not answer: [`CatalogueError`] for callers, [`Fault`] inside.
+
+use rusqlite::ErrorCode;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the catalogue cannot be opened or could not do what was asked. For the operator: holds
+/// paths and SQLite's words.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// There is none.
+    #[error("there is no catalogue at {}", path.display())]
+    Absent {
+        /// Where it was sought.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a catalogue of larder's", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Made by another version of larder.
+    #[error("the catalogue {} is version {found} and this larder's is {known}: {}", path.display(),
+        if found < known { "run `larder migrate`" } else { "a newer `larder migrate` made it, run that larder" })]
+    Version {
+        /// The catalogue.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Other processes hold it open while its schema is to change.
+    #[error("the catalogue {} must be migrated, and other larder processes have it open: stop them first",
+        path.display())]
+    InUse {
+        /// The catalogue.
+        path: PathBuf,
+    },
+    /// It lies where SQLite's locks cannot be trusted.
+    #[error("the catalogue {} would lie on a network file system ({filesystem}), where locks are not reliable: \
+        keep --data on a local disk", path.display())]
+    Network {
+        /// The catalogue.
+        path: PathBuf,
+        /// What it lies on.
+        filesystem: &'static str,
+    },
+    /// It was opened with `Access::Read`.
+    #[error("the catalogue was opened for reading only")]
+    ReadOnly,
+    /// The file cannot be reached, made or locked.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// SQLite could not.
+    #[error("{action} in {}: {source}", path.display())]
+    Sqlite {
+        /// What was being done.
+        action: &'static str,
+        /// The catalogue.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// A row says what no row should.
+    #[error("{action} in {}: {what}", path.display())]
+    Row {
+        /// What was being done.
+        action: &'static str,
+        /// The catalogue.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// What the caller does to the files inside the transaction failed; nothing was changed here.
+    #[error("{action}: {source}")]
+    Files {
+        /// What was being done.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl CatalogueError {
+    /// Whether there was no room, for the catalogue or for the files.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Io { source, .. } | Self::Files { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Absent { .. }
+            | Self::Foreign { .. }
+            | Self::Version { .. }
+            | Self::InUse { .. }
+            | Self::Network { .. }
+            | Self::ReadOnly
+            | Self::Row { .. } => false,
+        }
+    }
+}
+
+/// What goes wrong inside a transaction, before it is known which one it was.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sql(rusqlite::Error),
+    Files(io::Error),
+    Row(&'static str),
+}
+
+impl Fault {
+    pub(super) fn during(self, action: &'static str, path: &std::path::Path) -> CatalogueError {
+        match self {
+            Self::Sql(source) => CatalogueError::Sqlite { action, path: path.to_owned(), source },
+            Self::Files(source) => CatalogueError::Files { action, source },
+            Self::Row(what) => CatalogueError::Row { action, path: path.to_owned(), what },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}

@@ -1,0 +1,267 @@
+//! Opening the file: where it may lie, whose it is, which version it has, and making it.
+//!
+//! `<catalogue>.lock` beside it is held shared (`flock`) by every process that has the catalogue
+//! open, for as long as it has; whoever changes the schema holds it alone. So no statement ever
+//! meets a schema that it was not written for. SQLite's own locks come after it, never before.
+//!
+//! A catalogue that does not exist yet is made by any process that may write: there is nothing in
+//! it to lose. One of another version is touched by `Access::Migrate` only.
+
+use super::{Access, CatalogueError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The version of `schema.sql`.
+const VERSION: i64 = 1;
+/// "lard", big endian: what makes an SQLite file a catalogue.
+const APPLICATION: i64 = 1_818_325_604;
+/// How long a statement waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(10);
+/// How long a migration waits for other processes to close the catalogue.
+const ALONE: Duration = Duration::from_secs(10);
+
+/// File systems that other machines share (their `f_type`).
+const NETWORK: [(u32, &str); 7] = [
+    (0x0000_6969, "NFS"),
+    (0x0000_517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+];
+
+/// An open catalogue.
+pub(super) struct Opened {
+    /// Its path, with no symlink in it.
+    pub(super) path: PathBuf,
+    /// `None` with `Access::Read`.
+    pub(super) writer: Option<Connection>,
+    /// Our share of the lock.
+    pub(super) hold: Option<File>,
+}
+
+/// Opens the catalogue at `path`, made or brought to [`VERSION`] first where `access` allows.
+pub(super) fn open(path: &Path, access: Access) -> Result<Opened, CatalogueError> {
+    let path = resolve(path)?;
+    refuse_network(&path)?;
+    if access == Access::Read {
+        return open_to_read(path);
+    }
+    let hold = lock_file(&path)?;
+    create(&path)?;
+    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    settle(&path, access, &hold, &mut writer)?;
+    prepare_writer(&writer).map_err(|e| sqlite("open the catalogue", &path, e))?;
+    Ok(Opened { path, writer: Some(writer), hold: Some(hold) })
+}
+
+/// A further connection, which can only read.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, CatalogueError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "query_only", true).map_err(|e| sqlite("open the catalogue", path, e))?;
+    Ok(connection)
+}
+
+fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
+    let hold = match File::open(lock_path(&path)) {
+        Ok(file) => {
+            file.lock_shared().map_err(|e| failed("lock", &lock_path(&path), e))?;
+            Some(file)
+        }
+        // Nobody who writes was ever here, or we may not see it: SQLite's locks remain.
+        Err(_) => None,
+    };
+    if !path.try_exists().map_err(|e| failed("look for", &path, e))? {
+        return Err(CatalogueError::Absent { path });
+    }
+    match state(&path, &connect_reader(&path)?)? {
+        State::Current => Ok(Opened { path, writer: None, hold }),
+        State::New => Err(CatalogueError::Absent { path }),
+        State::Other(found) => Err(CatalogueError::Version { path, found, known: VERSION }),
+    }
+}
+
+/// Returns with `hold` shared and the schema at [`VERSION`].
+fn settle(path: &Path, access: Access, hold: &File, writer: &mut Connection) -> Result<(), CatalogueError> {
+    let lock = |e| failed("lock", &lock_path(path), e);
+    let began = Instant::now();
+    loop {
+        hold.lock_shared().map_err(lock)?;
+        match (state(path, writer)?, access) {
+            (State::Current, _) => return Ok(()),
+            (State::New, _) => {}
+            (State::Other(found), _) => {
+                return Err(CatalogueError::Version { path: path.to_owned(), found, known: VERSION });
+            }
+        }
+        // To change a share into the whole is to give it up first; hence the second look.
+        hold.unlock().map_err(lock)?;
+        match hold.try_lock() {
+            Ok(()) => {
+                if matches!(state(path, writer)?, State::New) {
+                    make(writer).map_err(|e| sqlite("make the catalogue", path, e))?;
+                }
+                hold.unlock().map_err(lock)?;
+            }
+            Err(TryLockError::WouldBlock) if began.elapsed() < ALONE => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(lock(error)),
+        }
+    }
+}
+
+enum State {
+    /// Empty: nothing in it yet.
+    New,
+    Current,
+    /// A catalogue of this version.
+    Other(i64),
+}
+
+fn state(path: &Path, connection: &Connection) -> Result<State, CatalogueError> {
+    let look = || -> rusqlite::Result<(i64, i64, bool)> {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let empty = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
+        Ok((version, application, empty))
+    };
+    match look() {
+        Ok((0, 0, true)) => Ok(State::New),
+        Ok((VERSION, APPLICATION, false)) => Ok(State::Current),
+        Ok((version, APPLICATION, _)) => Ok(State::Other(version)),
+        Ok(_) => Err(CatalogueError::Foreign { path: path.to_owned() }),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            Err(CatalogueError::Foreign { path: path.to_owned() })
+        }
+        Err(error) => Err(sqlite("open the catalogue", path, error)),
+    }
+}
+
+/// Applies `schema.sql` to an empty file, in one transaction.
+fn make(writer: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    transaction.execute_batch(include_str!("../../schema.sql"))?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    write_ahead(writer)
+}
+
+fn write_ahead(writer: &Connection) -> rusqlite::Result<()> {
+    writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)).map(drop)
+}
+
+fn prepare_writer(writer: &Connection) -> rusqlite::Result<()> {
+    let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        write_ahead(writer)?;
+    }
+    writer.pragma_update(None, "synchronous", "full")?;
+    writer.pragma_update(None, "foreign_keys", true)?;
+    // The log is cut back to this after a burst.
+    writer.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, CatalogueError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        // A file cut short by somebody else must be an error, not a signal.
+        connection.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(())).or_else(no_rows)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|e| sqlite("open the catalogue", path, e))
+}
+
+/// `mmap_size` answers nothing in an SQLite built without it.
+fn no_rows(error: rusqlite::Error) -> rusqlite::Result<()> {
+    if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(error) }
+}
+
+/// Makes the file, empty, if it is not there, and sees to its mode whatever the umask. SQLite gives
+/// its companions (`-wal`, `-shm`) the same.
+fn create(path: &Path) -> Result<(), CatalogueError> {
+    let file = private().write(true).open(path).map_err(|e| failed("make", path, e))?;
+    restrict(&file).map_err(|e| failed("set the mode of", path, e))
+}
+
+fn lock_file(path: &Path) -> Result<File, CatalogueError> {
+    let path = lock_path(path);
+    let file = private().write(true).open(&path).map_err(|e| failed("make", &path, e))?;
+    restrict(&file).map_err(|e| failed("set the mode of", &path, e))?;
+    Ok(file)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("because flags of open are an int");
+    options.create(true).mode(0o600).custom_flags(nofollow);
+    options
+}
+
+fn restrict(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o7777 == 0o600 {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// The path with its folder's symlinks followed; the file itself may not be one.
+fn resolve(path: &Path) -> Result<PathBuf, CatalogueError> {
+    let absolute = std::path::absolute(path).map_err(|e| failed("find", path, e))?;
+    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+        return Err(failed("open", path, io::ErrorKind::IsADirectory.into()));
+    };
+    Ok(folder.canonicalize().map_err(|e| failed("find", folder, e))?.join(name))
+}
+
+fn refuse_network(path: &Path) -> Result<(), CatalogueError> {
+    let folder = path.parent().unwrap_or(path);
+    let stat = rustix::fs::statfs(folder).map_err(|e| failed("look at the file system of", folder, e.into()))?;
+    // The type is a signed or unsigned word of 32 or 64 bits, by architecture; the magic has 32.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only the low 32 bits mean anything")]
+    let magic = stat.f_type as u32;
+    match network(magic) {
+        Some(filesystem) => Err(CatalogueError::Network { path: path.to_owned(), filesystem }),
+        None => Ok(()),
+    }
+}
+
+fn network(magic: u32) -> Option<&'static str> {
+    NETWORK.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> CatalogueError {
+    CatalogueError::Io { action, path: path.to_owned(), source }
+}
+
+fn sqlite(action: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
+    CatalogueError::Sqlite { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_told_by_their_magic() {
+        assert_eq!(network(0x6969), Some("NFS"));
+        assert_eq!(network(0xFF53_4D42), Some("CIFS"));
+        assert_eq!(network(0xEF53), None, "ext4");
+        assert_eq!(network(0x0102_1994), None, "tmpfs");
+    }
+}
