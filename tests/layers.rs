@@ -1,11 +1,16 @@
 //! Keeps the layers of `src/lib.rs`: a room imports from its own layer or from below, rooms of layer 2
 //! are ignorant of each other, layers 0 and 1 do no I/O, and tokio and hyper are named from layer 4 up.
 //!
-//! Reads the source as text: every path that starts with `crate`, `super` or `std`, in an import or in the
-//! midst of code, outside comments, strings and `#[cfg(test)]` items. `checker_*` plant violations.
+//! Reads the source as text: every path that starts with `crate`, `super`, `std` or an async crate, in an
+//! import or in the midst of code, outside comments, strings and what is `#[cfg(test)]`. `checker_*`
+//! plant violations.
+
+#[path = "layers/tokens.rs"]
+mod tokens;
 
 use std::fs;
 use std::path::Path;
+use tokens::tokens;
 
 /// Every room and its layer; the longest path that fits a module decides.
 const LAYERS: [(&str, u8); 21] = [
@@ -32,9 +37,13 @@ const LAYERS: [(&str, u8); 21] = [
     ("main", 6),
 ];
 
-/// The lowest layer that may name one of [`ASYNC_CRATES`].
+/// The lowest layer that may name one of [`ASYNC`].
 const ASYNC_LAYER: u8 = 4;
-const ASYNC_CRATES: [&str; 3] = ["tokio", "hyper", "hyper_util"];
+const ASYNC: [&str; 3] = ["tokio", "hyper", "hyper_util"];
+
+/// What the pure rooms of `http` may take from hyper: plain data, which are not hyper's own but those
+/// of the crate beneath it.
+const PLAIN: [&str; 6] = ["header", "HeaderMap", "Method", "StatusCode", "Uri", "Version"];
 
 /// The highest layer that is pure, and the modules of `std` that it does without.
 const PURE_LAYER: u8 = 1;
@@ -61,6 +70,9 @@ fn checker_finds_what_is_planted() {
         ("store/draft.rs", "pub(in crate::store) fn f() {} use super::super::cli as c;", "imports cli (layer 6)"),
         ("cook/mod.rs", "use tokio::fs;", "cook (layer 3) names tokio"),
         ("http/range.rs", "fn f(x: &hyper::Request<()>) {}", "http::range (layer 1) names hyper"),
+        ("http/etag.rs", "use hyper::{HeaderMap, body::Incoming};", "http::etag (layer 1) names hyper"),
+        ("store/mod.rs", "use hyper::StatusCode;", "store (layer 2) names hyper"),
+        ("cook/mod.rs", "use tokio;", "cook (layer 3) names tokio"),
         ("kitchen/mod.rs", "use\n    crate :: http\n ::server;", "kitchen (layer 4) imports http (layer 5)"),
         ("store/layout.rs", "use std::{io, fs::{self, File}};", "store::layout (layer 1) is pure, and names std::fs"),
         ("key.rs", "fn f() { std::process::exit(1) }", "key (layer 0) is pure, and names std::process"),
@@ -98,6 +110,8 @@ fn checker_passes_what_is_allowed() {
         ("key.rs", "#[cfg(test)]\nmod tests { use crate::cli; fn f() { \"}\"; } } const X: u8 = 0;"),
         ("key.rs", "#[cfg(test)] use crate::store::Store; #[cfg(test)]\n#[path = \"x\"] mod tests;"),
         ("key.rs", "mod a { use super::ParseError; }"),
+        ("archive/object/hash.rs", "pub(super) fn f() {} pub(in crate::archive) fn g() {}"),
+        ("http/conditional.rs", "use hyper::header::{self, HeaderName}; use hyper::{HeaderMap, Method};"),
         ("key.rs", "fn hyperbole() {} struct Tokio; use my_hyper::x; let hyper = 1;"),
     ];
     for (path, text) in cases {
@@ -106,26 +120,37 @@ fn checker_passes_what_is_allowed() {
     }
 }
 
+#[test]
+fn checker_leaves_out_test_modules_in_files_of_their_own() {
+    let files = [
+        ("key.rs", "#[cfg(test)]\nmod table;\nmod real;"),
+        ("key/table.rs", "use crate::cli;"),
+        ("key/parse.rs", "#[cfg(test)] #[path = \"parse_tests.rs\"] mod tests;"),
+        ("key/parse_tests.rs", "use crate::cli;"),
+        ("key/real.rs", "use crate::cli;"),
+    ];
+    let found = violations(&files.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    assert_eq!(found, ["src/key/real.rs: key::real (layer 0) imports cli (layer 6)"]);
+}
+
 /// Every breach in `files`, which are (path below `src/`, text), as a line for a reader.
 fn violations(files: &[(String, String)]) -> Vec<String> {
+    let tests = test_modules(files);
     let mut found = Vec::new();
     for (path, text) in files {
         let module = module_of(path);
-        if module.is_empty() {
-            continue; // lib.rs is the map itself
+        // lib.rs is the map itself.
+        if module.is_empty() || tests.iter().any(|test| module.starts_with(test)) {
+            continue;
         }
         let Some((_, layer)) = room(&module) else {
             found.push(format!("src/{path}: {} is in no layer", module.join("::")));
             continue;
         };
         let name = format!("src/{path}: {} (layer {layer})", module.join("::"));
-        let tokens = without_tests(&tokens(text));
+        let (tokens, _) = without_tests(&tokens(text));
         for target in imports(&module, &tokens) {
             found.extend(judge(&module, layer, &target).map(|fault| format!("{name} {fault}")));
-        }
-        if layer < ASYNC_LAYER {
-            let named = ASYNC_CRATES.iter().filter(|&&name| names_crate(&tokens, name));
-            found.extend(named.map(|crate_name| format!("{name} names {crate_name}")));
         }
     }
     found
@@ -137,6 +162,11 @@ fn judge(module: &[String], layer: u8, target: &[String]) -> Option<String> {
     if first == "std" {
         let impure = target.get(1).filter(|name| layer <= PURE_LAYER && IMPURE.contains(&name.as_str()));
         return impure.map(|name| format!("is pure, and names std::{name}"));
+    }
+    if ASYNC.contains(&first.as_str()) {
+        let plain =
+            first == "hyper" && module[0] == "http" && target.get(1).is_some_and(|x| PLAIN.contains(&x.as_str()));
+        return (layer < ASYNC_LAYER && !plain).then(|| format!("names {first}"));
     }
     let Some((target_room, target_layer)) = room(target) else {
         return Some(format!("imports {first}, which is in no layer"));
@@ -180,7 +210,7 @@ fn imports(module: &[String], tokens: &[String]) -> Vec<Vec<String>> {
             "mod" if tokens.get(at + 2).is_some_and(|next| next == "{") => {
                 inner.push((depth, tokens[at + 1].clone()));
             }
-            "crate" | "super" | "std" if at == 0 || tokens[at - 1] != "::" => {
+            _ if heads_path(tokens, at) => {
                 let here = module.iter().chain(inner.iter().map(|(_, name)| name)).cloned().collect();
                 at = expand(tokens, at, here, &mut found);
                 continue;
@@ -192,13 +222,24 @@ fn imports(module: &[String], tokens: &[String]) -> Vec<Vec<String>> {
     found
 }
 
+/// Whether the token at `at` begins a path that counts. `pub(super)` and `pub(in crate::x)` import nothing.
+fn heads_path(tokens: &[String], at: usize) -> bool {
+    let token = tokens[at].as_str();
+    let before = |n: usize| at.checked_sub(n).map(|i| tokens[i].as_str());
+    let leads_on = tokens.get(at + 1).is_some_and(|next| next == "::") || matches!(before(1), Some("use" | "crate"));
+    (matches!(token, "crate" | "super" | "std") || ASYNC.contains(&token))
+        && leads_on
+        && before(1) != Some("::")
+        && (before(1), before(2), before(3)) != (Some("in"), Some("("), Some("pub"))
+}
+
 /// Reads the path or the tree of paths at `at`, beginning from the module `base`; adds each to `found`
 /// and gives the place after it.
 fn expand(tokens: &[String], mut at: usize, mut base: Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
     loop {
         match tokens.get(at).map(String::as_str) {
             Some("crate") => base.clear(),
-            Some("std") => base = vec!["std".to_owned()],
+            Some(name) if name == "std" || ASYNC.contains(&name) => base = vec![name.to_owned()],
             Some("super") => drop(base.pop()),
             Some("self") => {}
             Some("{") => return expand_group(tokens, at + 1, &base, found),
@@ -232,30 +273,43 @@ fn expand_group(tokens: &[String], mut at: usize, base: &[String], found: &mut V
     at
 }
 
-/// Whether a crate is named: at the head of a path or after `use` or `extern crate`.
-fn names_crate(tokens: &[String], name: &str) -> bool {
-    tokens.iter().enumerate().any(|(at, token)| {
-        let before = at.checked_sub(1).map(|i| tokens[i].as_str());
-        let heads_path = tokens.get(at + 1).is_some_and(|next| next == "::") && before != Some("::");
-        token == name && (heads_path || matches!(before, Some("use" | "crate")))
-    })
+/// The modules that lie in files of their own and are declared under `#[cfg(test)]`.
+fn test_modules(files: &[(String, String)]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (path, text) in files {
+        let (_, tests) = without_tests(&tokens(text));
+        for item in tests {
+            let words: Vec<_> = item.iter().map(String::as_str).collect();
+            match words.as_slice() {
+                [.., "path", "=", file, "]", "mod", _, ";"] => {
+                    let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+                    found.push(module_of(&(folder + file.trim_matches('"'))));
+                }
+                [.., "mod", name, ";"] => found.push([module_of(path), vec![(*name).to_owned()]].concat()),
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
-/// `tokens` without the items under `#[cfg(test)]`.
-fn without_tests(tokens: &[String]) -> Vec<String> {
+/// `tokens` without the items under `#[cfg(test)]`, and those items.
+fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<Vec<String>>) {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-    let mut kept = Vec::new();
+    let (mut kept, mut tests) = (Vec::new(), Vec::new());
     let mut rest = tokens;
     while let Some((token, after)) = rest.split_first() {
         if rest.len() >= MARK.len() && rest.iter().zip(MARK).all(|(token, mark)| token == mark) {
             rest = &rest[MARK.len()..];
-            rest = &rest[item_length(rest)..];
+            let (item, after) = rest.split_at(item_length(rest));
+            tests.push(item.to_vec());
+            rest = after;
         } else {
             kept.push(token.clone());
             rest = after;
         }
     }
-    kept
+    (kept, tests)
 }
 
 /// The number of tokens up to the end of an item: a `;`, or the brace that closes its first one.
@@ -271,94 +325,6 @@ fn item_length(tokens: &[String]) -> usize {
         }
     }
     tokens.len()
-}
-
-/// Words, `::` and single signs; comments, strings, characters and lifetimes are left out.
-fn tokens(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            comment_length(rest)
-        } else if let Some(length) = literal_length(rest) {
-            length
-        } else if first.is_alphanumeric() || first == '_' {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            found.push(rest[..length].to_owned());
-            length
-        } else if rest.starts_with("::") {
-            found.push("::".to_owned());
-            2
-        } else {
-            if !first.is_whitespace() {
-                found.push(first.to_string());
-            }
-            first.len_utf8()
-        };
-        rest = &rest[length..];
-    }
-    found
-}
-
-/// The length of the block comment that `text` begins with; they nest.
-fn comment_length(text: &str) -> usize {
-    let (mut at, mut depth) = (0, 0_usize);
-    while at < text.len() {
-        if text[at..].starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if text[at..].starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += text[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    text.len()
-}
-
-/// The length of the string, character or lifetime that `text` begins with.
-fn literal_length(text: &str) -> Option<usize> {
-    let prefix = ["br", "cr", "r", "b", "c"]
-        .into_iter()
-        .find(|p| text.strip_prefix(p).is_some_and(|rest| rest.starts_with(['"', '#', '\''])));
-    let body = &text[prefix.map_or(0, str::len)..];
-    let raw = prefix.is_some_and(|p| p.ends_with('r'));
-    let length = if raw {
-        let hashes = body.len() - body.trim_start_matches('#').len();
-        let inside = body[hashes..].strip_prefix('"')?; // `r#crate` is a raw identifier
-        let close = format!("\"{}", "#".repeat(hashes));
-        hashes + 1 + inside.find(&close).map_or(inside.len(), |at| at + close.len())
-    } else if let Some(inside) = body.strip_prefix('"') {
-        1 + quoted_length(inside, '"')
-    } else if let Some(inside) = body.strip_prefix('\'') {
-        let mut chars = inside.chars();
-        let is_char = chars.next() == Some('\\') || chars.next() == Some('\'');
-        if is_char { 1 + quoted_length(inside, '\'') } else { 1 }
-    } else {
-        return None;
-    };
-    Some(prefix.map_or(0, str::len) + length)
-}
-
-/// The length up to and with the closing quote, escapes heeded.
-fn quoted_length(inside: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in inside.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if c == quote {
-            return at + 1;
-        }
-    }
-    inside.len()
 }
 
 /// Every `.rs` file below `dir`, as (path below `src/`, text).
