@@ -1,12 +1,20 @@
-//! Bundles and statuses over HTTP: `server` takes connections, `static_file` answers with a file.
+//! Bundles and statuses over HTTP.
 //!
 //! `etag`, `conditional` and `range` are pure and decide; `static_file` and `problem` make answers;
-//! `body` reads files; `server` alone knows sockets.
+//! `body` reads files. `server` takes connections, `io` is their sockets, `watch` says when one has to
+//! end, `exchange` is one request on it.
 
 pub mod body;
 pub mod conditional;
 pub mod digests;
 pub mod etag;
+mod exchange;
+mod io;
 pub mod problem;
 pub mod range;
+pub mod server;
 pub mod static_file;
+mod watch;
+
+pub use io::{Listener, Peer};
+pub use watch::Limits;
