@@ -2,14 +2,15 @@
 
 mod common;
 
-use common::fixtures::{Fixture, HOSTILE, WELL_FORMED, fixture};
+use common::fixtures::{BIG, Fixture, HOSTILE, REAL, WELL_FORMED, fixture};
 use common::git_command;
 use larder::key::ObjectKind;
 use std::collections::HashSet;
 
 #[test]
 fn git_knows_every_object_of_the_well_formed_fixtures_by_its_type() {
-    for name in WELL_FORMED {
+    let long = std::env::var_os("LARDER_TEST_LONG").map(|_| [BIG, REAL]);
+    for name in WELL_FORMED.into_iter().chain(long.into_iter().flatten()) {
         let fixture = fixture(name);
         assert!(fixture.cookable().count() >= 3, "{name} has next to nothing to cook");
         for object in &fixture.ids {

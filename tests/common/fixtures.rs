@@ -24,6 +24,10 @@ pub(crate) const HOSTILE: [&str; 6] =
 /// The fixture of 300 MB files, which takes seconds to build and over 300 MB of disk.
 pub(crate) const BIG: &str = "big";
 
+/// The fixture of packed repositories of sources that others published. The first time it needs the
+/// package registry and about a minute.
+pub(crate) const REAL: &str = "real";
+
 /// A folder of repositories and the objects in it worth cooking.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixture {
@@ -78,28 +82,16 @@ impl Fixture {
 
 /// The fixture called `name` (`plain`, `hostile/trees`), built if it is not there yet.
 pub(crate) fn fixture(name: &str) -> Fixture {
-    let path = built(name);
-    let ids = fs::read_to_string(path.join("ids")).expect("a built fixture has its manifest");
-    Fixture { name: name.to_owned(), ids: ids.lines().map(parse_line).collect(), path }
-}
-
-/// The folder of packed repositories of real sources that `fixtures/real.sh` makes. The first time
-/// it needs the package registry and some minutes.
-pub(crate) fn real() -> PathBuf {
-    built("real")
-}
-
-/// The folder that `fixtures/<name>.sh` has filled, now or earlier.
-fn built(name: &str) -> PathBuf {
     let script = scripts().join(format!("{name}.sh"));
     let mut digest = blake3::Hasher::new();
     for part in [&script, &scripts().join("lib.sh"), &scripts().join("objects.py")] {
         digest.update(&fs::read(part).unwrap_or_else(|e| panic!("reading {}: {e}", part.display())));
     }
     let folder = format!("{}-{}", name.replace('/', "-"), &digest.finalize().to_hex()[..16]);
-    let path = cache().join("fixtures").join(folder);
+    let path = cache().join(folder);
     build_once(&path, || run(&script, &path));
-    path
+    let ids = fs::read_to_string(path.join("ids")).expect("a built fixture has its manifest");
+    Fixture { name: name.to_owned(), ids: ids.lines().map(parse_line).collect(), path }
 }
 
 /// Calls `build` to fill `path`, unless it was filled before by whomever.
@@ -173,5 +165,5 @@ fn scripts() -> PathBuf {
 
 /// `CARGO_TARGET_TMPDIR` is below the target folder, and the same for every test binary.
 fn cache() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures")
 }
