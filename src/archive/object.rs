@@ -1,1 +1,0 @@
-//! Pure decoding of git objects.

@@ -1,0 +1,131 @@
+//! Pure decoding of git objects: hashing, trees, and the first lines of commits and tags.
+//!
+//! Owns what the bytes of an object mean and what may stand in a flat bundle. Its input is
+//! hostile: nothing here panics, and nothing is allocated by a length that the input states.
+//! Knows no I/O, no archive and no format of a bundle.
+
+mod dotgit;
+mod flat;
+mod hash;
+mod tree;
+
+pub use flat::{FlatError, check_flat};
+pub use hash::{Collision, Hasher, hash};
+pub use tree::{EntryKind, TreeEntries, TreeEntry, TreeError, tree_entries};
+
+use super::ObjectType;
+use crate::key::Sha1Git;
+
+/// The id of the tree of a commit, given the commit's content.
+///
+/// # Errors
+/// When the first line is not `tree <id>`, as git requires.
+pub fn commit_tree(content: &[u8]) -> Result<Sha1Git, HeaderError> {
+    let mut lines = Lines(content);
+    lines.id(b"tree ").ok_or(HeaderError::Commit)
+}
+
+/// What an annotated tag points at and of which type it says that is, given the tag's content.
+///
+/// # Errors
+/// When the content does not begin with the lines `object <id>`, `type <type>` and `tag ...`.
+pub fn tag_target(content: &[u8]) -> Result<(Sha1Git, ObjectType), HeaderError> {
+    let mut lines = Lines(content);
+    let id = lines.id(b"object ").ok_or(HeaderError::Tag)?;
+    let object_type = match lines.value(b"type ") {
+        Some(b"blob") => ObjectType::Blob,
+        Some(b"tree") => ObjectType::Tree,
+        Some(b"commit") => ObjectType::Commit,
+        Some(b"tag") => ObjectType::Tag,
+        _ => return Err(HeaderError::Tag),
+    };
+    lines.value(b"tag ").ok_or(HeaderError::Tag)?;
+    Ok((id, object_type))
+}
+
+/// A commit or a tag whose first lines are not those of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A commit without its tree.
+    #[error("the commit does not begin with a line \"tree <id>\"")]
+    Commit,
+    /// A tag without its target.
+    #[error("the tag does not begin with lines \"object <id>\", \"type <type>\" and \"tag <name>\"")]
+    Tag,
+}
+
+/// The header lines still unread. Every line read must end in a newline.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    fn value(&mut self, key: &[u8]) -> Option<&'a [u8]> {
+        let rest = self.0.strip_prefix(key)?;
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        self.0 = &rest[end + 1..];
+        Some(&rest[..end])
+    }
+
+    fn id(&mut self, key: &[u8]) -> Option<Sha1Git> {
+        std::str::from_utf8(self.value(key)?).ok()?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+    #[test]
+    fn first_lines_of_commits_and_tags_are_read_strictly() {
+        let id: Sha1Git = ID.parse().unwrap();
+        assert_eq!(commit_tree(format!("tree {ID}\nauthor A\n").as_bytes()), Ok(id));
+        let not_commits = [
+            String::new(),
+            "tree ".into(),
+            format!("tree {ID}"),
+            format!("tree {ID} \n"),
+            format!(" tree {ID}\n"),
+            format!("tree\t{ID}\n"),
+            format!("parent {ID}\ntree {ID}\n"),
+            format!("tree {}\n", ID.to_uppercase()),
+            format!("tree {}\n", &ID[..39]),
+        ];
+        for text in not_commits {
+            assert_eq!(commit_tree(text.as_bytes()), Err(HeaderError::Commit), "{text:?}");
+        }
+        for (word, object_type) in [
+            ("blob", ObjectType::Blob),
+            ("tree", ObjectType::Tree),
+            ("commit", ObjectType::Commit),
+            ("tag", ObjectType::Tag),
+        ] {
+            let text = format!("object {ID}\ntype {word}\ntag v1\n\nwords");
+            assert_eq!(tag_target(text.as_bytes()), Ok((id, object_type)));
+        }
+        let not_tags = [
+            String::new(),
+            format!("object {ID}\n"),
+            format!("object {ID}\ntype commit\n"),
+            format!("object {ID}\ntype commit\ntag v1"),
+            format!("object {ID}\ntype commits\ntag v1\n"),
+            format!("object {ID}\ntype  commit\ntag v1\n"),
+            format!("type commit\nobject {ID}\ntag v1\n"),
+        ];
+        for text in not_tags {
+            assert_eq!(tag_target(text.as_bytes()), Err(HeaderError::Tag), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_header_decoders_panic(content in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = commit_tree(&content);
+            let _ = tag_target(&content);
+            let mut tag = format!("object {ID}\ntype ").into_bytes();
+            tag.extend_from_slice(&content);
+            let _ = tag_target(&tag);
+        }
+    }
+}
