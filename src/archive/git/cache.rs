@@ -1,0 +1,60 @@
+//! Bases of deltas that one reader resolved lately: the next object is often made from the same.
+
+use lru::LruCache;
+
+/// Bytes held by one reader.
+const CAPACITY: usize = 8 << 20;
+
+/// A base over this size is not kept: it would drive out all others.
+const MAX_BASE: usize = 1 << 20;
+
+/// Least recently used first out, bounded by bytes.
+pub(super) struct BaseCache {
+    bases: LruCache<(u64, u64), Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Default for BaseCache {
+    fn default() -> Self {
+        Self { bases: LruCache::unbounded(), bytes: 0 }
+    }
+}
+
+impl BaseCache {
+    pub(super) fn contains(&self, key: (u64, u64)) -> bool {
+        self.bases.contains(&key)
+    }
+
+    pub(super) fn get(&mut self, key: (u64, u64)) -> Option<&[u8]> {
+        self.bases.get(&key).map(|base| &**base)
+    }
+
+    pub(super) fn put(&mut self, key: (u64, u64), base: &[u8]) {
+        if base.len() > MAX_BASE || self.bases.contains(&key) {
+            return;
+        }
+        self.bytes += base.len();
+        self.bases.put(key, base.into());
+        while self.bytes > CAPACITY {
+            let Some((_, oldest)) = self.bases.pop_lru() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_stays_under_the_capacity() {
+        let mut cache = BaseCache::default();
+        for key in 0..100 {
+            cache.put((1, key), &vec![0; 1 << 19]);
+        }
+        cache.put((2, 0), &vec![0; MAX_BASE + 1]);
+        assert_eq!(cache.bytes, CAPACITY);
+        assert!(cache.contains((1, 99)) && !cache.contains((1, 0)) && !cache.contains((2, 0)));
+        assert_eq!(cache.get((1, 99)).map(<[u8]>::len), Some(1 << 19));
+    }
+}
