@@ -107,7 +107,8 @@ fn is_at(tmp: &OwnedFd, name: &str, folder: &File) -> io::Result<bool> {
 /// Whether the process called `name` lives: its folder is there and somebody holds it locked.
 pub(super) fn is_alive(tmp: impl AsFd, name: &str) -> io::Result<bool> {
     // The name comes from a table: it must not lead out of `tmp`.
-    if name.is_empty() || name.contains('/') || name.starts_with('.') || name.starts_with(DEAD) {
+    let ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(ours) || name.starts_with(DEAD) {
         return Ok(false);
     }
     let folder = match dir::open(tmp, name) {
