@@ -598,6 +598,37 @@ fn what_is_committed_outlives_the_process_and_the_handle() {
 }
 
 #[test]
+fn what_a_killed_process_committed_is_there_for_whoever_opens_next() {
+    let larder = larder();
+    larder.cook(&directory(1), 1, at(0));
+    // What a kill leaves: the log not yet carried over, and nobody who holds a lock.
+    for access in [Access::Read, Access::Write] {
+        let left = tempfile::tempdir().unwrap();
+        for name in ["catalogue.db", "catalogue.db-wal"] {
+            let from = larder.path.with_file_name(name);
+            fs::write(left.path().join(name), fs::read(from).unwrap()).unwrap();
+        }
+        assert!(fs::metadata(left.path().join("catalogue.db-wal")).unwrap().len() > 0);
+        let catalogue = Catalogue::open(&left.path().join("catalogue.db"), access).unwrap();
+        assert_eq!(catalogue.bundle(&directory(1)).unwrap().unwrap().file, Some(facts(1)));
+    }
+}
+
+#[test]
+fn a_second_handle_does_not_loosen_the_locks_of_the_first() {
+    let larder = larder();
+    larder.order(&directory(1), at(0));
+    drop(Catalogue::open(&larder.path, Access::Write).unwrap());
+    // Closing another process's last connection would delete the log, were our locks gone.
+    let program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM totals').fetchall()";
+    let python = std::process::Command::new("python3").args(["-c", program]).arg(&larder.path).status();
+    if python.is_ok_and(|status| status.success()) {
+        assert!(larder.path.with_file_name("catalogue.db-wal").exists());
+    }
+    assert_eq!(larder.order(&directory(1), at(0)), Order::Already(Status::New));
+}
+
+#[test]
 fn a_catalogue_opened_for_reading_refuses_to_write_and_is_never_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.db");

@@ -9,9 +9,11 @@
 
 use super::{Access, CatalogueError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use std::fs::{File, OpenOptions, TryLockError};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -105,6 +107,7 @@ fn settle(path: &Path, access: Access, hold: &File, writer: &mut Connection) -> 
             Ok(()) => {
                 if matches!(state(path, writer)?, State::New) {
                     make(writer).map_err(|e| sqlite("make the catalogue", path, e))?;
+                    sync_folder(path).map_err(|e| failed("fsync the folder of", path, e))?;
                 }
                 hold.unlock().map_err(lock)?;
             }
@@ -152,6 +155,11 @@ fn make(writer: &mut Connection) -> rusqlite::Result<()> {
     write_ahead(writer)
 }
 
+/// SQLite fsyncs the file; that it has a name is for us to see to.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 fn write_ahead(writer: &Connection) -> rusqlite::Result<()> {
     writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)).map(drop)
 }
@@ -188,30 +196,33 @@ fn no_rows(error: rusqlite::Error) -> rusqlite::Result<()> {
 
 /// Makes the file, empty, if it is not there, and sees to its mode whatever the umask. SQLite gives
 /// its companions (`-wal`, `-shm`) the same.
+///
+/// Without ever opening it: closing any handle of a file gives up all locks that the process has on
+/// it (`fcntl`), and with them those of SQLite's connections.
 fn create(path: &Path) -> Result<(), CatalogueError> {
-    let file = private().write(true).open(path).map_err(|e| failed("make", path, e))?;
-    restrict(&file).map_err(|e| failed("set the mode of", path, e))
+    match rustix::fs::mknodat(CWD, path, FileType::RegularFile, Mode::from_raw_mode(0o600), 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(failed("make", path, error.into())),
+    }
+    let metadata = std::fs::symlink_metadata(path).map_err(|e| failed("look at", path, e))?;
+    if !metadata.is_file() {
+        return Err(CatalogueError::Foreign { path: path.to_owned() });
+    }
+    if metadata.permissions().mode() & 0o7777 != 0o600 {
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))
+            .map_err(|e| failed("set the mode of", path, e))?;
+    }
+    Ok(())
 }
 
 fn lock_file(path: &Path) -> Result<File, CatalogueError> {
     let path = lock_path(path);
-    let file = private().write(true).open(&path).map_err(|e| failed("make", &path, e))?;
-    restrict(&file).map_err(|e| failed("set the mode of", &path, e))?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("make", &path, e.into()))?;
+    let file = File::from(file);
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| failed("set the mode of", &path, e))?;
     Ok(file)
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("because flags of open are an int");
-    options.create(true).mode(0o600).custom_flags(nofollow);
-    options
-}
-
-fn restrict(file: &File) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o7777 == 0o600 {
-        return Ok(());
-    }
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
 fn lock_path(path: &Path) -> PathBuf {
