@@ -7,8 +7,8 @@
 
 use super::clock;
 use super::error::Fault;
-use super::queue::{add_file, back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
-use super::row::{execute, first, key_params};
+use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
+use super::row::{execute, first, key_params, signed};
 use super::{Catalogue, CatalogueError, Claim};
 use crate::bundle::{Failure, FileFacts, Status};
 use crate::key::BundleKey;
@@ -164,6 +164,16 @@ fn done(transaction: &Connection, claim: &Claim, names: &[BundleKey], file: i64,
         )?;
     }
     dequeue(transaction, claim.seq)
+}
+
+/// Adds a file, last used now, and gives its row.
+fn add_file(transaction: &Connection, facts: &FileFacts, now: Timestamp) -> Result<i64, Fault> {
+    execute(
+        transaction,
+        "INSERT INTO file (size, allocated, blake3, last_access) VALUES (?1, ?2, ?3, ?4)",
+        (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis()),
+    )?;
+    Ok(transaction.last_insert_rowid())
 }
 
 /// The file of a done bundle.

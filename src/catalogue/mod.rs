@@ -11,6 +11,10 @@
 //! last commit; they neither wait for the writer nor hinder it. No thread holds both. What may turn
 //! out to have nothing to do looks first with a reader.
 //!
+//! A caller's closure runs while the writer is held: it must not call the catalogue. Nor may this
+//! process open the catalogue's file in any way but through SQLite: closing it would give up the
+//! locks of all its connections.
+//!
 //! # Crash order
 //! Every method that changes something is one transaction (`remove`: one for each hundred names), on
 //! disk when it returns (`synchronous = FULL`). Between any two the tables are as `schema.sql`

@@ -7,7 +7,7 @@
 
 use super::clock::{self, Clock};
 use super::error::Fault;
-use super::row::{collect, execute, first, key_params, signed};
+use super::row::{collect, execute, first, key_params};
 use super::{Catalogue, CatalogueError, finish, row, totals};
 use crate::bundle::{Failure, FailureCode, Status};
 use crate::key::BundleKey;
@@ -295,18 +295,4 @@ pub(super) fn dequeue(transaction: &Connection, seq: i64) -> Result<(), Fault> {
     execute(transaction, "DELETE FROM cook WHERE root = ?1", [seq])?;
     execute(transaction, "DELETE FROM cook WHERE seq = ?1", [seq])?;
     Ok(())
-}
-
-/// Adds a file, last used now, and gives its row.
-pub(super) fn add_file(
-    transaction: &Connection,
-    facts: &crate::bundle::FileFacts,
-    now: Timestamp,
-) -> Result<i64, Fault> {
-    execute(
-        transaction,
-        "INSERT INTO file (size, allocated, blake3, last_access) VALUES (?1, ?2, ?3, ?4)",
-        (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis()),
-    )?;
-    Ok(transaction.last_insert_rowid())
 }
