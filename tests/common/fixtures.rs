@@ -21,7 +21,10 @@ pub(crate) const WELL_FORMED: [&str; 11] =
 pub(crate) const HOSTILE: [&str; 6] =
     ["hostile/trees", "hostile/missing", "hostile/types", "hostile/loose", "hostile/pack", "hostile/truncated"];
 
-/// The fixture of 300 MB files, which takes seconds to build and over 300 MB of disk.
+/// The `max_bundle_size`, in bytes, under which the hostile fixtures end as their manifests say.
+pub(crate) const HOSTILE_MAX_SIZE: u64 = 256 << 20;
+
+/// The fixture of 300 MB files, which takes seconds to build and 220 MB of disk.
 pub(crate) const BIG: &str = "big";
 
 /// The fixture of packed repositories of sources that others published. The first time it needs the
