@@ -1,1 +1,259 @@
-//! The walk.
+//! The walk: from a tree to the members of a flat bundle, in git's order, depth first.
+//!
+//! Owns every check on the shape of a tree that a bundle needs (the names and the order in one
+//! directory are `archive::object`'s), and the count of the bundle's size, which is complete before
+//! a content is read: a tree that would expand to more than `max_size` is refused by sizes alone.
+//! Holds the trees from the root down to where it is, and no content but symlinks' targets.
+
+use super::error::CookError;
+use super::measure;
+use super::pipeline::Halt;
+use super::root::{Root, same_type};
+use super::segment::{Cutter, Job};
+use super::tarball::{self, Member, Node};
+use super::{Cooked, Order};
+use crate::archive::object::{self, EntryKind, TreeEntry};
+use crate::archive::{ObjectType, Reader};
+use crate::key::Sha1Git;
+
+/// Bytes of a path below `source/`, a directory's without its last `/`. This bounds the depth too:
+/// the path of a directory 2,049 deep has 4,097 bytes at least.
+const MAX_PATH: usize = 4095;
+/// Bytes of a symlink's target.
+const MAX_TARGET: u64 = 4095;
+/// Bytes of the trees that are held at once, from the root down.
+const MAX_HELD: usize = 128 << 20;
+/// From this size of the stream on it is worth a look whether the whole can be within `max_size`.
+const MEASURE_AT: u64 = 64 << 20;
+
+/// The walk's result: the bundle's figures and its number of units.
+pub(super) struct Walked {
+    pub(super) cooked: Cooked,
+    pub(super) units: u64,
+}
+
+/// Walks the tree and gives its units, in order, to `emit`.
+pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Halt>) -> Result<Walked, Halt> {
+    let mut walk = Walk {
+        order,
+        reader: order.archive.reader(),
+        cutter: Cutter::default(),
+        emit,
+        path: tarball::TOP.to_vec(),
+        head: Vec::new(),
+        target: Vec::new(),
+        stack: Vec::new(),
+        spare: Vec::new(),
+        held: 0,
+        size: tarball::TRAILER as u64,
+        members: 0,
+        measured: false,
+    };
+    walk.run()?;
+    let cooked = Cooked { tar_size: walk.size, members: walk.members };
+    Ok(Walked { cooked, units: walk.cutter.units() })
+}
+
+struct Walk<'a> {
+    order: &'a Order<'a>,
+    reader: Box<dyn Reader>,
+    cutter: Cutter,
+    emit: &'a mut dyn FnMut(Job) -> Result<(), Halt>,
+    /// The member's name under way, from `source/` on.
+    path: Vec<u8>,
+    head: Vec<u8>,
+    target: Vec<u8>,
+    stack: Vec<Frame>,
+    /// Buffers of trees that are done.
+    spare: Vec<Vec<u8>>,
+    held: usize,
+    /// Bytes of the tar stream so far, its end included.
+    size: u64,
+    members: u64,
+    measured: bool,
+}
+
+/// A directory under way.
+struct Frame {
+    tree: Vec<u8>,
+    /// Where its next entry starts.
+    at: usize,
+    /// Length of its name in `path`, the `/` included.
+    path: usize,
+}
+
+/// An entry, free of the tree it was read from.
+struct Entry {
+    kind: EntryKind,
+    id: Sha1Git,
+    /// The mode's bytes in the tree, `frame.tree[mode]`.
+    mode: std::ops::Range<usize>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self) -> Result<(), Halt> {
+        self.open_root()?;
+        while let Some(entry) = self.next_entry()? {
+            self.check_stop()?;
+            match entry.kind {
+                EntryKind::Directory => self.directory(&entry)?,
+                EntryKind::Gitlink => self.folder(&entry, Node::Gitlink)?,
+                EntryKind::Symlink => self.symlink(&entry)?,
+                EntryKind::File { executable } => self.file(&entry, executable)?,
+            }
+            self.flush()?;
+            if self.size > MEASURE_AT && !self.measured {
+                self.measured = true;
+                measure::refuse_oversized(self.order, &mut *self.reader)?;
+            }
+        }
+        self.cutter.end();
+        self.flush()
+    }
+
+    /// `source/` itself.
+    fn open_root(&mut self) -> Result<(), CookError> {
+        let tree = match self.order.root {
+            Root::Directory(id) => self.read_tree(&id)?,
+            Root::File(id) => [&b"100644 "[..], id.to_string().as_bytes(), b"\0", id.as_bytes()].concat(),
+        };
+        // Its id does not show in its header.
+        let id = Sha1Git::NULL;
+        let member = Member { name: tarball::TOP, node: Node::Directory, raw_mode: b"40000", id: &id };
+        tarball::write_headers(&member, &mut self.head);
+        self.count(0)?;
+        self.cutter.folder(&self.head);
+        self.push(tree)
+    }
+
+    /// Steps to the next entry, down the stack when directories end; its name is then in `path`.
+    fn next_entry(&mut self) -> Result<Option<Entry>, CookError> {
+        while let Some(frame) = self.stack.last_mut() {
+            self.path.truncate(frame.path);
+            let Some(entry) = object::tree_entries(&frame.tree[frame.at..]).next() else {
+                self.held -= frame.tree.len();
+                let frame = self.stack.pop().expect("because it was the last");
+                self.spare.push(frame.tree);
+                continue;
+            };
+            let entry = entry.map_err(|error| CookError::hostile(&self.path, error.to_string()))?;
+            let mode = frame.at..frame.at + entry.mode.len();
+            frame.at += entry.mode.len() + entry.name.len() + 22;
+            self.path.extend_from_slice(entry.name);
+            if self.path.len() - tarball::TOP.len() > MAX_PATH {
+                return Err(self.refused(format!("a path in it has over {MAX_PATH} bytes")));
+            }
+            return Ok(Some(Entry { kind: entry.kind, id: entry.id, mode }));
+        }
+        Ok(None)
+    }
+
+    fn directory(&mut self, entry: &Entry) -> Result<(), CookError> {
+        self.folder(entry, Node::Directory)?;
+        let tree = self.read_tree(&entry.id)?;
+        self.push(tree)
+    }
+
+    fn push(&mut self, tree: Vec<u8>) -> Result<(), CookError> {
+        let refused = |error: &dyn std::fmt::Display| CookError::hostile(&self.path, error.to_string());
+        let entries = object::tree_entries(&tree).collect::<Result<Vec<TreeEntry<'_>>, _>>();
+        let entries = entries.map_err(|error| refused(&error))?;
+        object::check_flat(&entries).map_err(|error| refused(&error))?;
+        self.held += tree.len();
+        if self.held > MAX_HELD {
+            return Err(CookError::TooLarge { reason: format!("nested trees of over {MAX_HELD} bytes") });
+        }
+        self.stack.push(Frame { tree, at: 0, path: self.path.len() });
+        Ok(())
+    }
+
+    /// A member without content, whose name ends in `/`.
+    fn folder(&mut self, entry: &Entry, node: Node<'_>) -> Result<(), CookError> {
+        self.path.push(b'/');
+        self.write_head(entry, node);
+        self.count(0)?;
+        self.cutter.folder(&self.head);
+        Ok(())
+    }
+
+    fn symlink(&mut self, entry: &Entry) -> Result<(), CookError> {
+        let size = self.content_size(&entry.id)?;
+        if size > MAX_TARGET {
+            return Err(self.refused(format!("a symlink's target in it has over {MAX_TARGET} bytes")));
+        }
+        let mut target = std::mem::take(&mut self.target);
+        let found = self.reader.find(&entry.id, &mut target)?.ok_or(CookError::Missing { id: entry.id })?;
+        same_type(&entry.id, found, ObjectType::Blob)?;
+        same_size(&entry.id, target.len() as u64, size)?;
+        if target.is_empty() || target.contains(&0) {
+            return Err(self.refused("a symlink's target in it is empty or has a NUL".to_owned()));
+        }
+        self.write_head(entry, Node::Symlink { target: &target });
+        self.target = target;
+        self.count(0)?;
+        self.cutter.symlink(&self.head, &entry.id, size);
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &Entry, executable: bool) -> Result<(), CookError> {
+        let size = self.content_size(&entry.id)?;
+        self.write_head(entry, Node::File { executable, size });
+        self.count(size)?;
+        self.cutter.file(&self.head, entry.id, size);
+        Ok(())
+    }
+
+    fn write_head(&mut self, entry: &Entry, node: Node<'_>) {
+        let frame = self.stack.last().expect("because the entry is of the last directory");
+        let raw_mode = &frame.tree[entry.mode.clone()];
+        self.head.clear();
+        tarball::write_headers(&Member { name: &self.path, node, raw_mode, id: &entry.id }, &mut self.head);
+    }
+
+    /// Counts a member of `self.head` and `size` bytes, before anything of its size is allocated.
+    fn count(&mut self, size: u64) -> Result<(), CookError> {
+        let max_size = self.order.max_size.min(measure::MOST);
+        self.size = self.size.saturating_add(self.head.len() as u64).saturating_add(measure::padded(size));
+        if self.size > max_size {
+            return Err(measure::oversized(max_size));
+        }
+        self.members += 1;
+        self.order.control.set_found(self.size);
+        Ok(())
+    }
+
+    fn content_size(&mut self, id: &Sha1Git) -> Result<u64, CookError> {
+        let header = self.reader.header(id)?.ok_or(CookError::Missing { id: *id })?;
+        same_type(id, header.object_type, ObjectType::Blob)?;
+        Ok(header.size)
+    }
+
+    fn read_tree(&mut self, id: &Sha1Git) -> Result<Vec<u8>, CookError> {
+        let mut tree = self.spare.pop().unwrap_or_default();
+        let found = self.reader.find(id, &mut tree)?.ok_or(CookError::Missing { id: *id })?;
+        same_type(id, found, ObjectType::Tree)?;
+        Ok(tree)
+    }
+
+    fn flush(&mut self) -> Result<(), Halt> {
+        self.cutter.take_ready().try_for_each(|job| (self.emit)(job))
+    }
+
+    fn check_stop(&self) -> Result<(), CookError> {
+        self.order.control.cancelled().map_or(Ok(()), |reason| Err(CookError::Cancelled(reason)))
+    }
+
+    /// The directory under way is refused.
+    fn refused(&self, reason: String) -> CookError {
+        let end = self.stack.last().map_or(self.path.len(), |frame| frame.path);
+        CookError::hostile(&self.path[..end], reason)
+    }
+}
+
+/// A content whose bytes are not as many as the archive said before.
+pub(super) fn same_size(id: &Sha1Git, found: u64, said: u64) -> Result<(), CookError> {
+    if found == said {
+        return Ok(());
+    }
+    Err(CookError::Corrupt { id: *id, reason: format!("it has {found} bytes, and the archive said {said}") })
+}

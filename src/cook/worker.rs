@@ -1,0 +1,213 @@
+//! A worker: reads what a job names, checks it against what was said of it, deflates it. The order
+//! of things and all waiting are the pipeline's.
+
+use super::Order;
+use super::error::CookError;
+use super::flat::same_size;
+use super::gzip::Deflater;
+use super::pipeline::{Halt, Made, Pipeline, Raw, Task};
+use super::root::same_type;
+use super::segment::{Job, Large, Part, UNIT, Unit};
+use super::tarball::padding;
+use crate::archive::{ArchiveError, ObjectType, Reader};
+use crate::key::{Format, Sha1Git};
+use std::io;
+
+/// One thread's worker.
+pub(super) struct Worker<'a> {
+    reader: Box<dyn Reader>,
+    /// A whole content.
+    content: Vec<u8>,
+    maker: Maker<'a>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(pipeline: &'a Pipeline, order: &'a Order<'a>) -> Self {
+        let deflater = match order.format {
+            Format::TarGz => Some(Deflater::new()),
+            Format::Tar => None,
+        };
+        let maker = Maker { pipeline, order, deflater, unit: pipeline.buffer() };
+        Self { reader: order.archive.reader(), content: Vec::new(), maker }
+    }
+
+    /// Works until the cook ends.
+    pub(super) fn run(mut self) -> Result<(), Halt> {
+        loop {
+            let task = self.maker.pipeline.take()?;
+            self.maker.check_stop()?;
+            match task {
+                Task::Handed(raw) => self.maker.make_handed(raw),
+                Task::Job(Job::Unit(unit)) => self.unit(&unit),
+                Task::Job(Job::Large(large)) => self.large(&large)?,
+            }
+        }
+    }
+
+    fn unit(&mut self, unit: &Unit) {
+        match self.fill(unit) {
+            Ok(()) => self.maker.make(unit.index),
+            Err(error) => self.maker.pipeline.put(unit.index, Err(error)),
+        }
+    }
+
+    /// Reads the parts of `unit`.
+    fn fill(&mut self, unit: &Unit) -> Result<(), CookError> {
+        let bytes = &mut self.maker.unit;
+        bytes.clear();
+        let mut heads = &unit.heads[..];
+        for part in &unit.parts {
+            match *part {
+                Part::Head(len) => {
+                    let (head, rest) = heads.split_at(len);
+                    bytes.extend_from_slice(head);
+                    heads = rest;
+                }
+                Part::Zeros(len) => bytes.resize(bytes.len() + len, 0),
+                Part::Content { id, size, from, to } => {
+                    let found = self.reader.find(&id, &mut self.content)?.ok_or(CookError::Missing { id })?;
+                    same_type(&id, found, ObjectType::Blob)?;
+                    same_size(&id, self.content.len() as u64, size)?;
+                    bytes.extend_from_slice(&self.content[from..to]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn large(&mut self, large: &Large) -> Result<(), Halt> {
+        self.maker.unit.clear();
+        self.maker.unit.extend_from_slice(&large.head);
+        let mut spill = Spill { maker: &mut self.maker, large, index: large.first, written: 0, halt: None };
+        let streamed = self.reader.stream(&large.id, &mut spill);
+        let Spill { index, written, halt, .. } = spill;
+        let ended = match (halt, streamed) {
+            (Some(halt), _) => Err(halt),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(None)) => Err(CookError::Missing { id: large.id }.into()),
+            (None, Ok(Some(_))) => same_size(&large.id, written, large.size).map_err(Halt::from),
+        };
+        match ended {
+            // The last unit waits for the content's hash, which is known only now.
+            Ok(()) => {
+                let len = self.maker.unit.len() + padding(large.size);
+                self.maker.unit.resize(len, 0);
+                self.maker.make_admitted(index)
+            }
+            Err(Halt::Failed(error @ CookError::Cancelled(_))) => Err(error.into()),
+            Err(Halt::Failed(error)) => {
+                self.maker.pipeline.put(index, Err(error));
+                Ok(())
+            }
+            Err(Halt::Over) => Err(Halt::Over),
+        }
+    }
+}
+
+/// Makes units of bytes.
+struct Maker<'a> {
+    pipeline: &'a Pipeline,
+    order: &'a Order<'a>,
+    /// None for a plain tar.
+    deflater: Option<Deflater>,
+    /// The unit being filled.
+    unit: Vec<u8>,
+}
+
+impl Maker<'_> {
+    /// Makes the unit `index` of `self.unit`, which is empty then.
+    fn make(&mut self, index: u64) {
+        let bytes = std::mem::take(&mut self.unit);
+        self.unit = self.make_raw(Raw { index, bytes });
+    }
+
+    /// The same for one whose turn may not have come, or that another worker has time for.
+    fn make_admitted(&mut self, index: u64) -> Result<(), Halt> {
+        self.check_stop()?;
+        while let Some(raw) = self.pipeline.admit(index)? {
+            self.make_handed(raw);
+        }
+        if self.deflater.is_none() {
+            self.make(index);
+            return Ok(());
+        }
+        let raw = Raw { index, bytes: std::mem::take(&mut self.unit) };
+        self.unit = match self.pipeline.hand(raw) {
+            Ok(buffer) => buffer,
+            Err(raw) => self.make_raw(raw),
+        };
+        Ok(())
+    }
+
+    fn make_handed(&mut self, raw: Raw) {
+        let buffer = self.make_raw(raw);
+        self.pipeline.give_back(buffer);
+    }
+
+    /// Makes a unit and gives an empty buffer for another.
+    fn make_raw(&mut self, raw: Raw) -> Vec<u8> {
+        let Raw { index, mut bytes } = raw;
+        let len = bytes.len() as u64;
+        let mut other = self.pipeline.buffer();
+        let Some(deflater) = &mut self.deflater else {
+            self.pipeline.put(index, Ok(Made { bytes, len, crc: 0 }));
+            return other;
+        };
+        let crc = crc32fast::hash(&bytes);
+        deflater.deflate(&bytes, &mut other);
+        self.pipeline.put(index, Ok(Made { bytes: other, len, crc }));
+        bytes.clear();
+        bytes
+    }
+
+    fn check_stop(&self) -> Result<(), Halt> {
+        self.order.control.cancelled().map_or(Ok(()), |reason| Err(CookError::Cancelled(reason).into()))
+    }
+}
+
+/// Takes a large file's content in pieces and cuts it into units.
+struct Spill<'m, 'a> {
+    maker: &'m mut Maker<'a>,
+    large: &'m Large,
+    /// Number of the unit being filled.
+    index: u64,
+    /// Bytes of the content so far.
+    written: u64,
+    halt: Option<Halt>,
+}
+
+impl io::Write for Spill<'_, '_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.written += piece.len() as u64;
+        let Err(halt) = self.spill(piece) else { return Ok(piece.len()) };
+        self.halt = Some(halt);
+        Err(io::Error::other("the cook is over"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Spill<'_, '_> {
+    fn spill(&mut self, mut piece: &[u8]) -> Result<(), Halt> {
+        if self.written > self.large.size {
+            return Err(more_than_said(&self.large.id, self.large.size).into());
+        }
+        while !piece.is_empty() {
+            // A full unit goes only when another byte has come: the last one must wait.
+            if self.maker.unit.len() == UNIT {
+                self.maker.make_admitted(self.index)?;
+                self.index += 1;
+            }
+            let (now, later) = piece.split_at(piece.len().min(UNIT - self.maker.unit.len()));
+            self.maker.unit.extend_from_slice(now);
+            piece = later;
+        }
+        Ok(())
+    }
+}
+
+fn more_than_said(id: &Sha1Git, said: u64) -> ArchiveError {
+    ArchiveError::Corrupt { id: *id, reason: format!("it has more than the {said} bytes that the archive said") }
+}

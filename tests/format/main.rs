@@ -1,0 +1,30 @@
+//! The canonical bytes, through the public types: equal however they are made, readable by others,
+//! refused when they would be hostile, and verified by nothing but themselves.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod memory;
+mod readers;
+mod refusals;
+mod same;
+mod trees;
+mod verified;
+
+use larder::archive::Archive;
+use larder::cook::{Control, CookError, Cooked, Order, Root, cook};
+use larder::key::Format;
+
+/// Cooks into memory.
+fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> Result<(Vec<u8>, Cooked), CookError> {
+    let mut out = Vec::new();
+    let control = Control::default();
+    let order = Order { archive, root, format, threads, max_size: 1 << 40, control: &control };
+    let cooked = cook(&order, &mut out)?;
+    assert_eq!(control.progress().total, Some(cooked.tar_size));
+    assert_eq!(control.progress().done, cooked.tar_size);
+    Ok((out, cooked))
+}
+
+fn tar_of(archive: &dyn Archive, root: Root) -> Vec<u8> {
+    bundle(archive, root, Format::Tar, 2).unwrap().0
+}

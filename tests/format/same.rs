@@ -1,0 +1,72 @@
+//! One order, one stream of bytes.
+
+use crate::memory::Memory;
+use crate::trees::{any_root, everything};
+use crate::{bundle, tar_of};
+use flate2::read::{GzDecoder, MultiGzDecoder};
+use larder::cook::Root;
+use larder::key::Format;
+use proptest::prelude::*;
+use std::io::Read;
+
+#[test]
+fn one_two_and_eight_threads_give_the_same_bytes() {
+    let mut archive = Memory::default();
+    let mut plan = everything();
+    let crate::trees::Plan::Folder(_, children) = &mut plan else { panic!("it is a folder") };
+    children.retain(|(name, _)| name != b"many");
+    let (_, small) = plan.put(&mut archive);
+    let large = archive.noise(40 << 20);
+    let odd = archive.noise((17 << 20) + 5);
+    let root = archive.tree(vec![
+        ("40000", b"small".to_vec(), small),
+        ("100644", b"large".to_vec(), large),
+        ("100644", b"odd".to_vec(), odd),
+        ("40000", b"zzz".to_vec(), small),
+    ]);
+    for format in [Format::Tar, Format::TarGz] {
+        let first = bundle(&archive, Root::Directory(root), format, 1).unwrap();
+        for threads in [2, 8] {
+            let other = bundle(&archive, Root::Directory(root), format, threads).unwrap();
+            assert_eq!(first.1, other.1);
+            assert!(first.0 == other.0, "{format} differs with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn the_gzip_is_one_member_around_the_same_tar() {
+    let mut archive = Memory::default();
+    let (_, root) = everything().put(&mut archive);
+    let tar = tar_of(&archive, Root::Directory(root));
+    let (gz, cooked) = bundle(&archive, Root::Directory(root), Format::TarGz, 2).unwrap();
+    assert_eq!(cooked.tar_size, tar.len() as u64);
+    assert_eq!(gz[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+    let (mut first, mut all) = (Vec::new(), Vec::new());
+    GzDecoder::new(&gz[..]).read_to_end(&mut first).unwrap();
+    MultiGzDecoder::new(&gz[..]).read_to_end(&mut all).unwrap();
+    assert!(first == tar && all == tar);
+}
+
+#[test]
+fn the_empty_directory_and_the_release_of_a_file_are_bundles_too() {
+    let mut archive = Memory::default();
+    let empty = archive.tree(vec![]);
+    let (tar, cooked) = bundle(&archive, Root::Directory(empty), Format::Tar, 1).unwrap();
+    assert_eq!((tar.len(), cooked.members), (1536, 1));
+    let file = archive.blob(b"alone");
+    let around = archive.tree(vec![("100644", file.to_string().into_bytes(), file)]);
+    assert_eq!(tar_of(&archive, Root::File(file)), tar_of(&archive, Root::Directory(around)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn threads_never_matter(plan in any_root()) {
+        let mut archive = Memory::default();
+        let (_, root) = plan.put(&mut archive);
+        let one = bundle(&archive, Root::Directory(root), Format::TarGz, 1).unwrap();
+        let three = bundle(&archive, Root::Directory(root), Format::TarGz, 3).unwrap();
+        prop_assert!(one == three);
+    }
+}
