@@ -8,41 +8,10 @@
 pub mod git;
 pub mod object;
 
+pub use object::ObjectType;
+
 use crate::key::Sha1Git;
-use std::fmt;
 use std::io;
-
-/// The type of a git object (`gitglossary(7)`, "object type").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ObjectType {
-    /// A file's bytes.
-    Blob,
-    /// A directory.
-    Tree,
-    /// A revision.
-    Commit,
-    /// An annotated tag.
-    Tag,
-}
-
-impl ObjectType {
-    /// Git's word for it, which is also what is hashed.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Blob => "blob",
-            Self::Tree => "tree",
-            Self::Commit => "commit",
-            Self::Tag => "tag",
-        }
-    }
-}
-
-impl fmt::Display for ObjectType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// An object's type and size in bytes, as the archive says: not verified, for nothing was hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::root::{Root, same_type};
 use super::segment::{Cutter, Job};
 use super::tarball::{self, Member, Node};
 use super::{Cooked, Order};
-use crate::archive::object::{self, EntryKind, TreeEntry};
+use crate::archive::object::{self, EntryKind, TreeEntry, TreeError};
 use crate::archive::{ObjectType, Reader};
 use crate::key::Sha1Git;
 
@@ -118,12 +118,14 @@ impl Walk<'_> {
             Root::File(id) => [&b"100644 "[..], id.to_string().as_bytes(), b"\0", id.as_bytes()].concat(),
         };
         // Its id does not show in its header.
-        let id = Sha1Git::NULL;
+        let id = match self.order.root {
+            Root::Directory(id) | Root::File(id) => id,
+        };
         let member = Member { name: tarball::TOP, node: Node::Directory, raw_mode: b"40000", id: &id };
         tarball::write_headers(&member, &mut self.head);
         self.count(0)?;
         self.cutter.folder(&self.head);
-        self.push(tree)
+        self.push(&id, tree)
     }
 
     /// Steps to the next entry, down the stack when directories end; its name is then in `path`.
@@ -151,14 +153,17 @@ impl Walk<'_> {
     fn directory(&mut self, entry: &Entry) -> Result<(), CookError> {
         self.folder(entry, Node::Directory)?;
         let tree = self.read_tree(&entry.id)?;
-        self.push(tree)
+        self.push(&entry.id, tree)
     }
 
-    fn push(&mut self, tree: Vec<u8>) -> Result<(), CookError> {
-        let refused = |error: &dyn std::fmt::Display| CookError::hostile(&self.path, error.to_string());
-        let entries = object::tree_entries(&tree).collect::<Result<Vec<TreeEntry<'_>>, _>>();
-        let entries = entries.map_err(|error| refused(&error))?;
-        object::check_flat(&entries).map_err(|error| refused(&error))?;
+    /// Goes down into the directory at `path`, whose tree is `tree`.
+    fn push(&mut self, id: &Sha1Git, tree: Vec<u8>) -> Result<(), CookError> {
+        let entries: Vec<TreeEntry<'_>> =
+            object::tree_entries(&tree).collect::<Result<_, _>>().map_err(|error| match error {
+                TreeError::Truncated | TreeError::Mode => CookError::Corrupt { id: *id, reason: error.to_string() },
+                TreeError::Type(_) => CookError::hostile(&self.path, error.to_string()),
+            })?;
+        object::check_flat(&entries).map_err(|error| CookError::hostile(&self.path, error.to_string()))?;
         self.held += tree.len();
         if self.held > MAX_HELD {
             return Err(CookError::TooLarge { reason: format!("nested trees of over {MAX_HELD} bytes") });

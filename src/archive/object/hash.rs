@@ -3,7 +3,7 @@
 //! **Invariant: a collision is never an id.** Bytes made to collide (shattered and its like) are
 //! recognised while they are hashed, and give [`Collision`].
 
-use crate::archive::ObjectType;
+use super::ObjectType;
 use crate::key::Sha1Git;
 use std::io::Write as _;
 
