@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `time` `key` `bundle` | plain data |
+//! | 0 | `time` `key` `bundle` `limits` | plain data |
 //! | 1 | `archive::object` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` | the work; still blocking |
@@ -31,6 +31,7 @@ pub mod cook;
 pub mod http;
 pub mod key;
 pub mod kitchen;
+pub mod limits;
 pub mod store;
 pub mod time;
 pub mod verify;

@@ -1,0 +1,60 @@
+//! Limits that several layers share as plain values: what the store may take of the disk.
+
+use bytesize::ByteSize;
+use std::fmt;
+use std::str::FromStr;
+
+/// What the bundles may take of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomLimits {
+    /// Most bytes on disk of all bundles together; `None` where only the disk ends it.
+    pub max_size: Option<u64>,
+    /// Space that stays free for others.
+    pub min_free: MinFree,
+}
+
+/// Space that must stay free: `5%` or `10GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinFree {
+    /// A share of the file system, 0 to 99.
+    Percent(u8),
+    /// Bytes.
+    Bytes(u64),
+}
+
+impl MinFree {
+    /// The bytes that must stay free on a file system of `total` bytes.
+    #[must_use]
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => total / 100 * u64::from(percent),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Display for MinFree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Bytes(bytes) => write!(f, "{bytes}B"),
+        }
+    }
+}
+
+impl FromStr for MinFree {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(percent) = text.strip_suffix('%') {
+            return match percent.trim().parse() {
+                Ok(percent @ 0..=99) => Ok(Self::Percent(percent)),
+                _ => Err(format!("{text:?} is not a percentage from 0% to 99%")),
+            };
+        }
+        match text.parse::<ByteSize>() {
+            Ok(size) => Ok(Self::Bytes(size.as_u64())),
+            Err(error) => Err(format!("{text:?} is neither a size (10GiB) nor a percentage (5%): {error}")),
+        }
+    }
+}
