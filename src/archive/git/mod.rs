@@ -12,6 +12,7 @@
 //! | `chain`, `cache`, `delta`, `inflate` | a packed object in memory |
 //! | `large` | an object too large for that, through scratch files |
 //! | `loose` | a loose object |
+//! | `head` | what HEAD points to |
 //!
 //! The indexes and packs are mapped by gitoxide, which also knows their layout; entries are decoded
 //! here, for its own decoder allocates what a header claims and follows alternates wherever they
@@ -22,6 +23,7 @@ mod chain;
 mod delta;
 mod discover;
 mod fault;
+mod head;
 mod inflate;
 mod large;
 mod loose;
@@ -101,6 +103,13 @@ impl GitArchive {
     #[must_use = "none may have been found"]
     pub fn discover(&self) -> usize {
         self.shared.scan()
+    }
+
+    /// The newest revision of some repository here, as an example. It was not looked for in any
+    /// object: only HEAD says so.
+    #[must_use]
+    pub fn example_revision(&self) -> Option<Sha1Git> {
+        self.shared.set().iter().filter_map(|objects| objects.path.parent()).find_map(head::head)
     }
 }
 
