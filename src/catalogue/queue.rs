@@ -106,8 +106,22 @@ impl Catalogue {
         self.write("claim a cook", |transaction| {
             let now = clock::tick(transaction, now)?.now();
             let Some(claim) = oldest(transaction, owner, now)? else { return Ok(None) };
-            execute(transaction, "UPDATE cook SET owner = ?2 WHERE seq = ?1", (claim.seq, owner))?;
-            set_status(transaction, &claim.key, Status::Pending)?;
+            hand_over(transaction, &claim)?;
+            Ok(Some(claim))
+        })
+    }
+
+    /// Claims the cook of one bundle, whatever is before it in the queue and though its back-off is
+    /// not over. `None` when nobody waits for it, when it is claimed, or when it waits for another.
+    pub fn claim_this(&self, key: &BundleKey, owner: &str, now: Timestamp) -> Result<Option<Claim>, CatalogueError> {
+        self.write("claim a cook", |transaction| {
+            clock::tick(transaction, now)?;
+            let sql = "SELECT kind, sha1git, format, attempts, interruptions, seq FROM cook
+                       WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND owner IS NULL AND root IS NULL";
+            let Some(claim) = first(transaction, sql, key_params(key), |row| claim(row, owner))? else {
+                return Ok(None);
+            };
+            hand_over(transaction, &claim)?;
             Ok(Some(claim))
         })
     }
@@ -252,6 +266,12 @@ fn oldest(connection: &Connection, owner: &str, now: Timestamp) -> Result<Option
         [now.as_millis()],
         |row| claim(row, owner),
     )
+}
+
+/// The cook is its claim's owner's from now on.
+fn hand_over(transaction: &Connection, claim: &Claim) -> Result<(), Fault> {
+    execute(transaction, "UPDATE cook SET owner = ?2 WHERE seq = ?1", (claim.seq, &claim.owner))?;
+    set_status(transaction, &claim.key, Status::Pending)
 }
 
 fn claim(row: &rusqlite::Row<'_>, owner: &str) -> Result<Claim, Fault> {
