@@ -1,1 +1,321 @@
-//! The queue and its cooks.
+//! The kitchen: orders, the queue's cooks, and the upkeep around them. Owns single flight (through
+//! the catalogue), the ownership of cooks and drafts, admission, and the graceful stop. The lowest
+//! layer that knows tokio; all it calls blocks and runs on the blocking pool.
+//!
+//! **The path of a cook.** [`Kitchen::order`] makes the bundle's row and its place in the queue in
+//! one transaction, so two that ask at once get one cook. A worker claims the oldest place, cooks
+//! into a draft, and [`Catalogue::finish`] publishes it inside the transaction that says `done`.
+//!
+//! **Who owns what.** A cook belongs to a process, by the name of the folder that the process holds
+//! locked, and never to a lease of time. When the folder's lock can be had the process is gone:
+//! its cooks go back to the queue and its drafts are deleted, at start-up and every few seconds.
+//!
+//! **Locks.** The maps of running cooks, of waiters and of absences are each held for one lookup
+//! and never together.
+
+mod absence;
+mod admission;
+mod cooking;
+mod upkeep;
+mod waiting;
+
+use crate::access::Touches;
+use crate::archive::{Archive, ArchiveError, ObjectType};
+use crate::bundle::{Bundle, Status};
+use crate::catalogue::{self, Catalogue, CatalogueError};
+use crate::cook::{Control, Progress};
+use crate::key::{BundleKey, ObjectKind};
+use crate::limits::RoomLimits;
+use crate::store::Store;
+use crate::time::Timestamp;
+use absence::Absences;
+use admission::Room;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use waiting::Waiters;
+
+/// A failed bundle is cooked anew when it is asked for, but at most once in this time.
+pub const RETRY_FAILED_AFTER: Duration = Duration::from_mins(1);
+
+/// The bounds that the kitchen keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Cooks at once.
+    pub workers: usize,
+    /// Threads of one cook.
+    pub cook_threads: usize,
+    /// Cooks that may wait.
+    pub max_queue: u64,
+    /// Largest tar stream, in bytes.
+    pub max_bundle_size: u64,
+    /// Longest time of one cook.
+    pub cook_timeout: Duration,
+    /// What the store may take of the disk.
+    pub room: RoomLimits,
+}
+
+/// What came of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// It is in the queue now.
+    Queued,
+    /// It was there, on its way, or failed too short a while ago to be tried again.
+    Already(Status),
+}
+
+/// Why an order was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// No archive has the object.
+    #[error("no archive has this object")]
+    NotFound,
+    /// The queue is full.
+    #[error("too many cooks are waiting")]
+    QueueFull,
+    /// Room cannot be made.
+    #[error("there is no room for another bundle: {0}")]
+    NoRoom(io::Error),
+    /// The archive could not be asked.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The catalogue could not be asked.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The store could not be asked.
+    #[error("cannot look into the store: {0}")]
+    Store(io::Error),
+}
+
+/// A handle of the kitchen; cheap to clone.
+#[derive(Clone)]
+pub struct Kitchen(Arc<Shared>);
+
+struct Shared {
+    archive: Arc<dyn Archive>,
+    store: Store,
+    catalogue: Catalogue,
+    touches: Touches,
+    limits: Limits,
+    room: Room,
+    absences: Absences,
+    waiters: Waiters,
+    /// The cooks of this process that are under way.
+    running: Mutex<HashMap<BundleKey, Running>>,
+    /// Rung when a place in the queue may be ready.
+    work: Notify,
+    /// Rung when a new file waits for its SHA-256.
+    published: Notify,
+    /// Rung when many touches wait.
+    touched: Notify,
+    /// Turns true once, when no further cook is to begin.
+    stopping: watch::Sender<bool>,
+}
+
+struct Running {
+    control: Control,
+    deadline: Instant,
+}
+
+impl Kitchen {
+    /// A kitchen that nobody works in yet: see [`Kitchen::start`].
+    #[must_use]
+    pub fn new(archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
+        let room = Room::new(store.clone(), catalogue.clone(), limits.room);
+        Self(Arc::new(Shared {
+            archive,
+            store,
+            catalogue,
+            touches: Touches::default(),
+            limits,
+            room,
+            absences: Absences::new(),
+            waiters: Waiters::default(),
+            running: Mutex::default(),
+            work: Notify::new(),
+            published: Notify::new(),
+            touched: Notify::new(),
+            stopping: watch::Sender::new(false),
+        }))
+    }
+
+    /// Sets the workers and the upkeep going. They end after [`Brigade::stop`].
+    #[must_use]
+    pub fn start(&self) -> Brigade {
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.0.limits.workers {
+            tasks.spawn(cooking::work(self.clone()));
+        }
+        tasks.spawn(upkeep::watch_cooks(self.clone()));
+        tasks.spawn(upkeep::flush_touches(self.clone()));
+        tasks.spawn(upkeep::digest_files(self.clone()));
+        Brigade { kitchen: self.clone(), tasks }
+    }
+
+    /// Asks for a bundle. Blocking. A no-op while it is there or on its way.
+    ///
+    /// # Errors
+    /// [`OrderError`]; nothing was changed then.
+    pub fn order(&self, key: &BundleKey) -> Result<Ordered, OrderError> {
+        self.order_after(key, RETRY_FAILED_AFTER)
+    }
+
+    /// [`Kitchen::order`], but a failure is tried anew however short ago it was. For the operator.
+    pub fn order_anew(&self, key: &BundleKey) -> Result<Ordered, OrderError> {
+        self.order_after(key, Duration::ZERO)
+    }
+
+    fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Ordered, OrderError> {
+        let shared = &*self.0;
+        match self.status(key)?.map(|bundle| bundle.status) {
+            Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Ordered::Already(status)),
+            Some(Status::Failed) | None => {}
+        }
+        if !self.archive_has(key.kind(), key)? {
+            return Err(OrderError::NotFound);
+        }
+        shared.room.check(1).map_err(OrderError::NoRoom)?;
+        match shared.catalogue.order(key, Timestamp::now(), shared.limits.max_queue, retry_failed_after)? {
+            catalogue::Order::Queued => {
+                shared.work.notify_one();
+                Ok(Ordered::Queued)
+            }
+            catalogue::Order::Already(status) => Ok(Ordered::Already(status)),
+            catalogue::Order::QueueFull => Err(OrderError::QueueFull),
+        }
+    }
+
+    fn archive_has(&self, kind: ObjectKind, key: &BundleKey) -> Result<bool, OrderError> {
+        let (shared, id) = (&*self.0, key.id());
+        if shared.absences.contains(kind, id, Instant::now(), || shared.archive.stamp(&id)) {
+            return Ok(false);
+        }
+        // Taken before the search: what appears during it changes the stamp and is not missed.
+        let stamp = shared.archive.stamp(&id);
+        let found = shared.archive.reader().header(&id)?.map(|header| header.object_type);
+        let wanted = match kind {
+            ObjectKind::Content => Some(ObjectType::Blob),
+            ObjectKind::Directory => Some(ObjectType::Tree),
+            ObjectKind::Revision => Some(ObjectType::Commit),
+            ObjectKind::Release => Some(ObjectType::Tag),
+            ObjectKind::Snapshot => None,
+        };
+        let has = found.is_some() && found == wanted;
+        if !has {
+            shared.absences.insert(kind, id, stamp, Instant::now());
+        }
+        Ok(has)
+    }
+
+    /// What the catalogue knows of a bundle. Blocking. A bundle whose file is gone, deleted by hand
+    /// perhaps, heals here: its row reads as absent from now on.
+    pub fn status(&self, key: &BundleKey) -> Result<Option<Bundle>, OrderError> {
+        let shared = &*self.0;
+        let Some(bundle) = shared.catalogue.bundle(key)? else { return Ok(None) };
+        if bundle.status == Status::Done && shared.store.get(key).map_err(OrderError::Store)?.is_none() {
+            tracing::warn!(%key, "the file of a cooked bundle is gone; it can be cooked again");
+            shared.catalogue.reopen(key, Timestamp::now())?;
+            return Ok(shared.catalogue.bundle(key)?.filter(|bundle| bundle.status != Status::Done));
+        }
+        Ok(Some(bundle))
+    }
+
+    /// How far the cook of a bundle is, when this process is cooking it.
+    #[must_use]
+    pub fn progress(&self, key: &BundleKey) -> Option<Progress> {
+        self.running().get(key).map(|running| running.control.progress())
+    }
+
+    /// How far the one cook is that this process is at.
+    #[must_use]
+    pub fn any_progress(&self) -> Option<Progress> {
+        self.running().values().next().map(|running| running.control.progress())
+    }
+
+    /// Waits until a bundle is done or failed, or `patience` is over. `false` when so many wait
+    /// already that this one may not.
+    pub async fn wait(&self, key: &BundleKey, patience: Duration) -> bool {
+        let Some(waiter) = self.0.waiters.join(*key) else { return false };
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let bell = waiter.bell.notified();
+            tokio::pin!(bell);
+            // Before the status is read, so that what happens after it is not missed.
+            bell.as_mut().enable();
+            let (kitchen, key) = (self.clone(), *key);
+            let status = tokio::task::spawn_blocking(move || kitchen.0.catalogue.bundle(&key)).await;
+            match status {
+                Ok(Ok(Some(bundle))) if matches!(bundle.status, Status::New | Status::Pending) => {}
+                _ => return true,
+            }
+            // Another process may be the one that cooks it, and it rings no bell here.
+            let next_look = tokio::time::Instant::now() + Duration::from_secs(1);
+            tokio::select! {
+                () = bell => {}
+                () = tokio::time::sleep_until(next_look.min(deadline)) => {}
+                () = self.stopped() => return true,
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return true;
+            }
+        }
+    }
+
+    /// Records a hit on a bundle at this moment.
+    pub fn touch(&self, key: &BundleKey) {
+        if self.0.touches.touch(key, Timestamp::now()) {
+            self.0.touched.notify_one();
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The catalogue.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BundleKey, Running>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.0.stopping.borrow()
+    }
+
+    /// Resolves when the kitchen stops.
+    async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// The workers of a kitchen that was started.
+pub struct Brigade {
+    kitchen: Kitchen,
+    tasks: JoinSet<()>,
+}
+
+impl Brigade {
+    /// Begins no further cook, gives those that run `grace` to end, then puts them back into the
+    /// queue for whoever works there next, and writes the touches that wait.
+    pub async fn stop(mut self, grace: Duration) {
+        self.kitchen.0.stopping.send_replace(true);
+        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_ended).await.is_err() {
+            for (key, running) in self.kitchen.running().iter() {
+                tracing::info!(%key, "back to the queue, for larder is stopping");
+                running.control.cancel(crate::cook::Reason::Stop);
+            }
+            while self.tasks.join_next().await.is_some() {}
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One worker: claim, cook, publish. Owns what becomes of a claim; every way out of here finishes
+//! it, fails it, hands it on or gives it back, and when the catalogue cannot be written that is
+//! tried until it can.
+
+use super::{Kitchen, Running};
+use crate::bundle::{Failure, FailureCode};
+use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
+use crate::cook::{self, Control, CookError, Root};
+use crate::key::{BundleKey, ObjectKind};
+use crate::time::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// How long a worker with nothing to do sleeps at most: another process may have queued something.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long to wait before the catalogue is tried again after it could not be written.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Cooks what the queue holds until the kitchen stops.
+pub(super) async fn work(kitchen: Kitchen) {
+    while !kitchen.is_stopping() {
+        let bell = kitchen.0.work.notified();
+        let cook = kitchen.clone();
+        match tokio::task::spawn_blocking(move || cook.cook_next()).await {
+            Ok(Ok(true)) => continue,
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "cannot take a cook from the queue"),
+            Err(panic) => tracing::error!(%panic, "a worker failed"),
+        }
+        tokio::select! {
+            () = bell => {}
+            () = tokio::time::sleep(IDLE) => {}
+            () = kitchen.stopped() => {}
+        }
+    }
+}
+
+/// What came of a claim, to be written into the catalogue.
+enum Outcome {
+    Settled,
+    Failed(Failure),
+    GivenBack,
+}
+
+impl Kitchen {
+    /// Takes the oldest place in the queue and cooks it. `false` when none is ready.
+    fn cook_next(&self) -> Result<bool, CatalogueError> {
+        let claim = self.0.catalogue.claim(self.0.store.process(), Timestamp::now())?;
+        Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
+    }
+
+    /// Cooks one bundle in this thread, whatever else is in the queue; of a revision or a release
+    /// first the directory that it is another name of. Blocking. `false` when there was nothing to
+    /// do here, for another process is at it.
+    pub fn cook_with_its_root(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
+        if self.cook_this(key)? {
+            return Ok(true);
+        }
+        match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
+            Ok(Some(Root::Directory(id))) if key.kind() != ObjectKind::Directory => {
+                BundleKey::new(ObjectKind::Directory, id, key.format()).map_or(Ok(false), |root| self.cook_this(&root))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn cook_this(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
+        let claim = self.0.catalogue.claim_this(key, self.0.store.process(), Timestamp::now())?;
+        Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
+    }
+
+    fn cook_claim(&self, claim: &Claim) {
+        let key = claim.key;
+        let outcome = match catch_unwind(AssertUnwindSafe(|| self.try_cook(claim))) {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Failed(Failure {
+                code: FailureCode::Interrupted,
+                message: "the cook failed by a fault of larder's own; its log says more".to_owned(),
+            }),
+        };
+        self.running().remove(&key);
+        self.settle(claim, &outcome);
+        self.0.waiters.ring(&key);
+    }
+
+    /// Writes what came of a claim. While the catalogue cannot be written, on a full disk perhaps,
+    /// the claim stays this process's; when larder stops before it can, the next one takes it up.
+    fn settle(&self, claim: &Claim, outcome: &Outcome) {
+        let key = claim.key;
+        loop {
+            let written = match outcome {
+                Outcome::Settled => return,
+                Outcome::GivenBack => self.0.catalogue.give_back(claim.clone()),
+                Outcome::Failed(failure) => {
+                    self.0.catalogue.fail(claim.clone(), failure.clone(), Timestamp::now()).map(|failed| match failed {
+                        Failed::Retry(at) => tracing::warn!(%key, code = %failure.code, %at, "{}", failure.message),
+                        Failed::Final => tracing::warn!(%key, code = %failure.code, "{}", failure.message),
+                    })
+                }
+            };
+            match written {
+                Ok(()) => return,
+                Err(error) if self.is_stopping() => {
+                    tracing::warn!(%key, %error, "left to the next process");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%key, %error, "cannot write the catalogue; trying again");
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+
+    fn try_cook(&self, claim: &Claim) -> Outcome {
+        let key = claim.key;
+        let control = Control::default();
+        let deadline = Instant::now() + self.0.limits.cook_timeout;
+        self.running().insert(key, Running { control: control.clone(), deadline });
+        let mut reader = self.0.archive.reader();
+        let root = match cook::root(&mut *reader, key.kind(), &key.id()) {
+            Ok(Some(root)) => root,
+            Ok(None) => {
+                return Outcome::Failed(Failure {
+                    code: FailureCode::MissingObject,
+                    message: format!("no archive has {}", key.swhid()),
+                });
+            }
+            Err(error) => return cook_failed(key, &error),
+        };
+        drop(reader);
+        match root {
+            Root::Directory(id) if key.kind() != ObjectKind::Directory && key.format().is_flat() => {
+                let directory = BundleKey::new(ObjectKind::Directory, id, key.format())
+                    .expect("because every flat format is one of a directory");
+                self.hand_on(claim, &directory)
+            }
+            root => self.cook_file(claim, root, &control),
+        }
+    }
+
+    /// A flat bundle of a revision or a release is another name of its directory's.
+    fn hand_on(&self, claim: &Claim, directory: &BundleKey) -> Outcome {
+        let link = |from: &BundleKey, to: &BundleKey| self.0.store.link(from, to);
+        match self.0.catalogue.delegate(claim.clone(), directory, Timestamp::now(), link) {
+            Ok(Delegated::Linked) => {
+                tracing::info!(key = %claim.key, %directory, "linked");
+                Outcome::Settled
+            }
+            Ok(Delegated::Waiting) => {
+                self.0.work.notify_one();
+                Outcome::Settled
+            }
+            Err(error) => not_written(claim.key, &error),
+        }
+    }
+
+    fn cook_file(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
+        let (key, shared) = (claim.key, &*self.0);
+        let start = Instant::now();
+        let mut draft = match shared.store.draft() {
+            Ok(draft) => draft,
+            Err(error) => return cook_failed(key, &CookError::Output(error)),
+        };
+        // The reservation stands until the catalogue counts the file.
+        let mut reservation = shared.room.reservation();
+        let order = cook::Order {
+            archive: &*shared.archive,
+            root,
+            format: key.format(),
+            threads: shared.limits.cook_threads,
+            max_size: shared.limits.max_bundle_size,
+            control,
+        };
+        let cooked = match cook::cook(&order, &mut reservation.writing(&mut draft)) {
+            Ok(cooked) => cooked,
+            Err(error) => return cook_failed(key, &error),
+        };
+        let sealed = match draft.seal() {
+            Ok(sealed) => sealed,
+            Err(error) => return cook_failed(key, &CookError::Output(error)),
+        };
+        let facts = sealed.facts();
+        let mut names = Vec::new();
+        let publish = |keys: &[BundleKey]| {
+            names.extend_from_slice(keys);
+            shared.store.publish(sealed, keys)
+        };
+        match shared.catalogue.finish(claim.clone(), facts, Timestamp::now(), publish) {
+            Ok(Finished::Done) => {
+                let took = start.elapsed();
+                tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
+                for name in &names {
+                    shared.waiters.ring(name);
+                }
+                shared.published.notify_one();
+                Outcome::Settled
+            }
+            Ok(Finished::Lost) => {
+                tracing::warn!(%key, "another process has taken this cook");
+                Outcome::Settled
+            }
+            Err(error) => not_written(key, &error),
+        }
+    }
+}
+
+fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
+    let Some(failure) = error.failure() else { return Outcome::GivenBack };
+    // The whole error may name paths: it is for the log alone.
+    tracing::debug!(%key, %error, "cook failed");
+    Outcome::Failed(failure)
+}
+
+/// The catalogue, or the store in the middle of its transaction, refused: nothing was done, and it
+/// may well be done later.
+fn not_written(key: BundleKey, error: &CatalogueError) -> Outcome {
+    tracing::error!(%key, %error, "cannot publish");
+    let full = error.is_storage_full();
+    Outcome::Failed(Failure {
+        code: if full { FailureCode::NoSpace } else { FailureCode::Io },
+        message: if full { "there was no room to publish the bundle" } else { "the bundle could not be published" }
+            .to_owned(),
+    })
+}

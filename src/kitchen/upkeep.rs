@@ -1,0 +1,154 @@
+//! What runs beside the cooks: time limits, cooks of dead processes, touches, SHA-256. Each is one
+//! task that ends when the kitchen stops; the touches are written once more then.
+
+use super::Kitchen;
+use crate::cook::Reason;
+use crate::key::BundleKey;
+use crate::time::Timestamp;
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+/// How often the time limits of running cooks are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often dead processes are looked for, in ticks.
+const TICKS_BETWEEN_RECOVERIES: u32 = 10;
+
+/// How long touches wait at most.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+
+/// How often files without a SHA-256 are looked for when none was announced.
+const DIGEST_EVERY: Duration = Duration::from_mins(1);
+
+/// How many files are digested between two looks into the catalogue.
+const DIGEST_BATCH: u32 = 32;
+
+/// Ends cooks that take too long, and takes up those of dead processes.
+pub(super) async fn watch_cooks(kitchen: Kitchen) {
+    let mut ticks = 0_u32;
+    while !kitchen.is_stopping() {
+        if ticks.is_multiple_of(TICKS_BETWEEN_RECOVERIES) {
+            let kitchen = kitchen.clone();
+            let _ = tokio::task::spawn_blocking(move || kitchen.recover()).await;
+        }
+        ticks = ticks.wrapping_add(1);
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => kitchen.end_overdue(),
+            () = kitchen.stopped() => {}
+        }
+    }
+}
+
+/// Writes the touches that wait, every few seconds and when larder stops.
+pub(super) async fn flush_touches(kitchen: Kitchen) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FLUSH_EVERY) => {}
+            () = kitchen.0.touched.notified() => {}
+            () = kitchen.stopped() => {}
+        }
+        let flush = kitchen.clone();
+        let flushed = tokio::task::spawn_blocking(move || flush.0.touches.flush(&flush.0.catalogue)).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(%error, "last accesses wait, for the catalogue cannot be written");
+        }
+        if kitchen.is_stopping() {
+            return;
+        }
+    }
+}
+
+/// Computes the SHA-256 of what was published; it is slower than all the rest of a small cook, so
+/// it follows behind.
+pub(super) async fn digest_files(kitchen: Kitchen) {
+    while !kitchen.is_stopping() {
+        let digest = kitchen.clone();
+        let full_batch = tokio::task::spawn_blocking(move || digest.digest_batch()).await;
+        if matches!(full_batch, Ok(Ok(true))) {
+            continue;
+        }
+        if let Ok(Err(error)) = full_batch {
+            tracing::warn!(%error, "cannot record digests");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(DIGEST_EVERY) => {}
+            () = kitchen.0.published.notified() => {}
+            () = kitchen.stopped() => {}
+        }
+    }
+}
+
+impl Kitchen {
+    fn end_overdue(&self) {
+        let now = Instant::now();
+        for running in self.running().values().filter(|running| running.deadline <= now) {
+            running.control.cancel(Reason::Timeout);
+        }
+    }
+
+    /// Puts the cooks of dead processes back into the queue, then deletes their drafts. In this
+    /// order: a folder that is gone reads as dead too, so dying in between loses nothing.
+    pub fn recover(&self) {
+        let shared = &*self.0;
+        let release = || -> Result<(), Box<dyn std::error::Error>> {
+            for owner in shared.catalogue.owners()? {
+                if !shared.store.is_alive(&owner)? {
+                    let cooks = shared.catalogue.release(&owner, Timestamp::now())?;
+                    tracing::info!(cooks, "took up the cooks of a process that is gone");
+                    shared.work.notify_waiters();
+                }
+            }
+            shared.store.clear_dead_drafts()?;
+            Ok(())
+        };
+        if let Err(error) = release() {
+            tracing::warn!(%error, "cannot look after dead processes");
+        }
+    }
+
+    /// Computes the SHA-256 of what waits for it. Blocking.
+    pub fn digest(&self) {
+        if let Err(error) = self.digest_batch() {
+            tracing::warn!(%error, "cannot record digests");
+        }
+    }
+
+    /// Digests a batch of files; whether there may be more.
+    fn digest_batch(&self) -> Result<bool, crate::catalogue::CatalogueError> {
+        let shared = &*self.0;
+        let batch = shared.catalogue.without_sha256(DIGEST_BATCH)?;
+        let mut recorded = 0;
+        for (key, blake3) in &batch {
+            if self.is_stopping() {
+                return Ok(false);
+            }
+            match self.sha256(key) {
+                Ok(Some(sha256)) => {
+                    shared.catalogue.set_sha256(key, blake3, sha256)?;
+                    recorded += 1;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%key, %error, "cannot digest"),
+            }
+        }
+        // Files that are gone or cannot be read come again in the next batch: not at once.
+        Ok(recorded > 0 && batch.len() == DIGEST_BATCH as usize)
+    }
+
+    /// SHA-256 of a bundle's file; `None` when it is gone, or larder stops.
+    fn sha256(&self, key: &BundleKey) -> std::io::Result<Option<[u8; 32]>> {
+        let Some(mut found) = self.0.store.get(key)? else { return Ok(None) };
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+        loop {
+            let n = found.file.read(&mut buffer)?;
+            if n == 0 {
+                return Ok(Some(hasher.finalize().into()));
+            }
+            if self.is_stopping() {
+                return Ok(None);
+            }
+            hasher.update(&buffer[..n]);
+        }
+    }
+}
