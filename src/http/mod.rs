@@ -12,8 +12,11 @@ mod exchange;
 mod io;
 pub mod problem;
 pub mod range;
+pub mod route;
 pub mod server;
 pub mod static_file;
+pub mod status_body;
+pub mod vault;
 mod watch;
 
 pub use io::{Listener, Peer};

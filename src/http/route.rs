@@ -1,0 +1,214 @@
+//! From a request's method and target to a [`Route`]. Owns every URL of larder; pure, and the only
+//! place that reads a path. What is not one of these never reaches a file name.
+
+use crate::key::{BundleKey, Format, ObjectKind, ParseError, Sha1Git};
+use hyper::Method;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+/// The most bundles on a page of the list.
+pub const MAX_PAGE: u32 = 1000;
+
+/// The bundles on a page when the request does not say.
+const DEFAULT_PAGE: u32 = 100;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET, HEAD /vault/:kind/:id[.:ext]`
+    Bundle(BundleKey),
+    /// `POST /vault/:kind/:id[.:ext]`
+    Cook(BundleKey),
+    /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
+    Status(BundleKey),
+    /// `GET, HEAD /vault/:kind?limit=&cursor=`
+    List(Page),
+    /// `GET, HEAD /`
+    Index,
+    /// `GET, HEAD /healthz`
+    Health,
+    /// `GET, HEAD /readyz`
+    Ready,
+    /// `GET, HEAD /robots.txt`
+    Robots,
+}
+
+/// A page of the list of bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The kind listed.
+    pub kind: ObjectKind,
+    /// The last bundle of the page before.
+    pub after: Option<(Sha1Git, Format)>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Why a request is no [`Route`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Nothing is at this path.
+    #[error("there is nothing here")]
+    NotFound,
+    /// The path names something, which does not take this method.
+    #[error("this takes {allow}")]
+    MethodNotAllowed {
+        /// The value of `Allow`.
+        allow: &'static str,
+    },
+    /// A malformed kind, id or format.
+    #[error(transparent)]
+    Key(#[from] ParseError),
+    /// A malformed parameter.
+    #[error("{0}")]
+    Query(&'static str),
+}
+
+/// The route of a request below `root_path` (empty, or `/like/this`).
+///
+/// # Errors
+/// [`RouteError`], which says what is wrong in words for the client.
+pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) -> Result<Route, RouteError> {
+    let below = path.strip_prefix(root_path).filter(|below| below.is_empty() || below.starts_with('/'));
+    let below = below.ok_or(RouteError::NotFound)?;
+    let segments: Vec<Cow<'_, str>> = below
+        .split('/')
+        .skip(1)
+        .map(|segment| percent_decode_str(segment).decode_utf8().map_err(|_| RouteError::NotFound))
+        .collect::<Result<_, _>>()?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    match *segments.as_slice() {
+        [] | [""] => read_only(method, || Ok(Route::Index)),
+        ["healthz"] => read_only(method, || Ok(Route::Health)),
+        ["readyz"] => read_only(method, || Ok(Route::Ready)),
+        ["robots.txt"] => read_only(method, || Ok(Route::Robots)),
+        ["vault", kind] => read_only(method, || Ok(Route::List(page(kind.parse()?, query)?))),
+        ["vault", kind, segment] => {
+            let key = || Ok::<_, RouteError>(BundleKey::from_segment(kind.parse()?, segment)?);
+            match *method {
+                Method::GET | Method::HEAD => Ok(Route::Bundle(key()?)),
+                Method::POST => Ok(Route::Cook(key()?)),
+                _ => Err(RouteError::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+            }
+        }
+        ["vault", kind, segment, "status"] => {
+            read_only(method, || Ok(Route::Status(BundleKey::from_segment(kind.parse()?, segment)?)))
+        }
+        _ => Err(RouteError::NotFound),
+    }
+}
+
+fn read_only(method: &Method, route: impl FnOnce() -> Result<Route, RouteError>) -> Result<Route, RouteError> {
+    match *method {
+        Method::GET | Method::HEAD => route(),
+        _ => Err(RouteError::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+fn page(kind: ObjectKind, query: Option<&str>) -> Result<Page, RouteError> {
+    let mut page = Page { kind, after: None, limit: DEFAULT_PAGE };
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("limit", limit) => {
+                page.limit = match limit.parse() {
+                    Ok(limit @ 1..=MAX_PAGE) => limit,
+                    _ => return Err(RouteError::Query("limit is a number from 1 to 1000")),
+                }
+            }
+            ("cursor", cursor) => page.after = Some(parse_cursor(cursor)?),
+            _ => return Err(RouteError::Query("the parameters of a list are limit and cursor")),
+        }
+    }
+    Ok(page)
+}
+
+/// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
+#[must_use]
+pub fn cursor(key: &BundleKey) -> String {
+    format!("{}.{}", key.id(), key.format())
+}
+
+fn parse_cursor(text: &str) -> Result<(Sha1Git, Format), RouteError> {
+    text.split_once('.')
+        .and_then(|(id, ext)| Some((id.parse().ok()?, ext.parse().ok()?)))
+        .ok_or(RouteError::Query("cursor is that of a page before"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+    fn get(path: &str) -> Result<Route, RouteError> {
+        route(&Method::GET, path, None, "")
+    }
+
+    #[test]
+    fn every_endpoint_has_its_route() {
+        let key: BundleKey = format!("directory/{ID}").parse().unwrap();
+        let tar: BundleKey = format!("directory/{ID}.tar").parse().unwrap();
+        assert_eq!(get(&format!("/vault/directory/{ID}")), Ok(Route::Bundle(key)));
+        assert_eq!(get(&format!("/vault/directory/{ID}.tar.gz")), Ok(Route::Bundle(key)));
+        assert_eq!(get(&format!("/vault/directory/{ID}.tar")), Ok(Route::Bundle(tar)));
+        assert_eq!(get(&format!("/vault/directory/{ID}.tar/status")), Ok(Route::Status(tar)));
+        assert_eq!(route(&Method::POST, &format!("/vault/directory/{ID}"), None, ""), Ok(Route::Cook(key)));
+        assert_eq!(get("/healthz"), Ok(Route::Health));
+        assert_eq!(get("/readyz"), Ok(Route::Ready));
+        assert_eq!(get("/robots.txt"), Ok(Route::Robots));
+        assert_eq!(get("/"), Ok(Route::Index));
+    }
+
+    #[test]
+    fn the_root_path_moves_everything_and_nothing_is_left_outside() {
+        let at = |path: &str| route(&Method::GET, path, None, "/larder");
+        assert_eq!(at("/larder/healthz"), Ok(Route::Health));
+        assert_eq!(at("/larder"), Ok(Route::Index));
+        for path in ["/healthz", "/larderhealthz", "/", "/larder2/healthz"] {
+            assert_eq!(at(path), Err(RouteError::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn malformed_keys_are_400_and_unknown_paths_404() {
+        assert_eq!(get("/vault/directory/../../etc/passwd"), Err(RouteError::NotFound));
+        assert_eq!(get("/vault/directory/..%2f..%2fetc%2fpasswd"), Err(RouteError::Key(ParseError::Id)));
+        assert_eq!(get(&format!("/vault/tree/{ID}")), Err(RouteError::Key(ParseError::Kind)));
+        assert_eq!(get(&format!("/vault/directory/{ID}.exe")), Err(RouteError::Key(ParseError::Format)));
+        assert_eq!(get(&format!("/vault/directory/{}", ID.to_uppercase())), Err(RouteError::Key(ParseError::Id)));
+        assert_eq!(get(&format!("/vault/directory/{ID}/")), Err(RouteError::NotFound));
+        assert_eq!(get("/vault"), Err(RouteError::NotFound));
+    }
+
+    #[test]
+    fn wrong_methods_are_told_the_right_ones() {
+        for (method, path, allow) in [
+            (Method::DELETE, format!("/vault/directory/{ID}"), "GET, HEAD, POST"),
+            (Method::POST, format!("/vault/directory/{ID}/status"), "GET, HEAD"),
+            (Method::PUT, "/healthz".to_owned(), "GET, HEAD"),
+        ] {
+            assert_eq!(route(&method, &path, None, ""), Err(RouteError::MethodNotAllowed { allow }), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_bounded_and_its_cursor_reads_back() {
+        let key: BundleKey = format!("directory/{ID}.tar").parse().unwrap();
+        let query = format!("limit=7&cursor={}", cursor(&key));
+        let page = Page { kind: ObjectKind::Directory, after: Some((key.id(), key.format())), limit: 7 };
+        assert_eq!(route(&Method::GET, "/vault/directory", Some(&query), ""), Ok(Route::List(page)));
+        for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=", "what=1", "limit"] {
+            let error = route(&Method::GET, "/vault/directory", Some(query), "").unwrap_err();
+            assert!(matches!(error, RouteError::Query(_)), "{query}: {error:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_it_panic(path in "/.{0,60}", query in proptest::option::of(".{0,30}")) {
+            let _ = route(&Method::GET, &path, query.as_deref(), "");
+            let _ = route(&Method::GET, &format!("/vault{path}"), query.as_deref(), "");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The `/vault` endpoints: what each route answers. Owns the match from errors to statuses; all it
+//! knows of cooking is the kitchen's handle.
+//!
+//! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
+
+use super::body::Body;
+use super::digests::{Digests, FileId};
+use super::etag::Validator;
+use super::problem::Problem;
+use super::route::{self, Page, Route, RouteError};
+use super::static_file::{self, Meta};
+use super::status_body::{Base, StatusBody, status_body};
+use crate::archive::ArchiveError;
+use crate::bundle::{Bundle, Status};
+use crate::catalogue::CatalogueError;
+use crate::key::BundleKey;
+use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
+use crate::store::Found;
+use crate::time::Timestamp;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How many files on disk have their SHA-256 remembered, each in about a hundred bytes.
+const DIGESTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("because 65,536 is not zero");
+
+/// The longest `Prefer: wait` that is granted.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+
+/// What `Retry-After` says when the queue is full, in seconds.
+const QUEUE_FULL_RETRY: u64 = 30;
+
+/// What `Retry-After` says when the archive or the catalogue cannot be read, in seconds.
+const UNAVAILABLE_RETRY: u64 = 10;
+
+/// The answers below larder's root.
+pub struct Vault {
+    kitchen: Kitchen,
+    base: Base,
+    root_path: String,
+    digests: Digests,
+}
+
+impl Vault {
+    /// The endpoints below `root_path` (empty, or `/like/this`), whose absolute URLs begin with
+    /// `base`.
+    #[must_use]
+    pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
+        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS) }
+    }
+
+    /// Answers a request. Its body is not read: no endpoint has a use for one yet.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        match route::route(method, uri.path(), uri.query(), &self.root_path) {
+            Ok(Route::Bundle(key)) => self.bundle(method, headers, key).await,
+            Ok(Route::Cook(key)) => self.cook(headers, key).await,
+            Ok(Route::Status(key)) => self.status(key).await,
+            Ok(Route::List(page)) => self.list(page).await,
+            Ok(Route::Index) => self.index(),
+            Ok(Route::Health) => text("ok\n"),
+            Ok(Route::Ready) => self.ready().await,
+            Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
+            Err(error) => not_routed(&error),
+        }
+    }
+
+    /// `GET, HEAD /vault/:kind/:id[.:ext]`
+    async fn bundle(&self, method: &Method, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+        match self.kitchen.store().get(&key) {
+            Ok(Some(found)) => return self.hit(method, headers, key, found).await,
+            Ok(None) => {}
+            Err(error) => return not_opened(&error),
+        }
+        let waited = match wanted_wait(headers) {
+            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
+            _ => None,
+        };
+        let mut response = match self.kitchen.store().get(&key) {
+            Ok(Some(found)) => self.hit(method, headers, key, found).await,
+            Ok(None) => match self.look_up(key).await {
+                Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
+                Err(error) => not_ordered(&error),
+            },
+            Err(error) => not_opened(&error),
+        };
+        say_waited(&mut response, waited);
+        response
+    }
+
+    async fn hit(&self, method: &Method, headers: &HeaderMap, key: BundleKey, found: Found) -> Response<Body> {
+        let file_id = FileId { dev: found.dev, ino: found.ino, size: found.size, mtime: found.mtime };
+        let sha256 = if let Some(remembered) = self.digests.get(&file_id, Timestamp::now()) {
+            remembered
+        } else {
+            let known = self.look_up(key).await.ok().flatten().and_then(|bundle| bundle.sha256);
+            self.digests.put(file_id, known, Timestamp::now());
+            known
+        };
+        let validator = Validator { mtime: found.mtime, size: found.size };
+        let served = static_file::respond(method, headers, found.file, &validator, &Meta::of(&key, sha256));
+        if served.counts {
+            self.kitchen.touch(&key);
+        }
+        served.response
+    }
+
+    /// `POST /vault/:kind/:id[.:ext]`
+    async fn cook(&self, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+        let kitchen = self.kitchen.clone();
+        let ordered = match blocking(move || kitchen.order(&key)).await {
+            Ok(ordered) => ordered,
+            Err(error) => return not_ordered(&error),
+        };
+        let waited = match wanted_wait(headers) {
+            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
+            _ => None,
+        };
+        match self.look_up(key).await {
+            Ok(bundle) => {
+                let mut response = json(StatusCode::CREATED, &self.status_body(&key, bundle.as_ref()));
+                let location = HeaderValue::try_from(self.base.bundle(&key));
+                response.headers_mut().extend(location.map(|location| (LOCATION, location)));
+                if ordered == Ordered::Already(Status::Failed) {
+                    response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
+                }
+                say_waited(&mut response, waited);
+                response
+            }
+            Err(error) => not_ordered(&error),
+        }
+    }
+
+    /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
+    async fn status(&self, key: BundleKey) -> Response<Body> {
+        match self.look_up(key).await {
+            Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
+            Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
+            Err(error) => not_ordered(&error),
+        }
+    }
+
+    /// `GET, HEAD /vault/:kind?limit=&cursor=`
+    async fn list(&self, page: Page) -> Response<Body> {
+        let kitchen = self.kitchen.clone();
+        // One more than asked for, to know whether there is a next page.
+        let listed = blocking(move || kitchen.catalogue().list(page.kind, page.after, page.limit + 1)).await;
+        let mut bundles = match listed {
+            Ok(bundles) => bundles,
+            Err(error) => return unavailable(&error),
+        };
+        let more = bundles.len() > page.limit as usize;
+        bundles.truncate(page.limit as usize);
+        let next = bundles.last().filter(|_| more).map(|last| {
+            let cursor = route::cursor(&last.key);
+            self.base.url(&format!("/vault/{}?limit={}&cursor={cursor}", page.kind, page.limit))
+        });
+        let body = ListBody {
+            bundles: bundles.iter().map(|bundle| self.status_body(&bundle.key, Some(bundle))).collect(),
+            links: ListLinks { next: next.as_deref() },
+        };
+        let mut response = json(StatusCode::OK, &body);
+        if let Some(next) = next
+            && let Ok(link) = HeaderValue::try_from(format!("<{next}>; rel=\"next\""))
+        {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
+    }
+
+    /// `GET, HEAD /`
+    fn index(&self) -> Response<Body> {
+        text(&format!(
+            "larder {}: bundles of source code, cooked once and kept as files.\n\n\
+             cook   curl -X POST {base}/vault/directory/ID\n\
+             fetch  curl -f -OJ {base}/vault/directory/ID.tar.gz\n\
+             ask    curl {base}/vault/directory/ID.tar.gz/status\n\
+             list   curl {base}/vault/directory\n\n\
+             ID is the sha1git of a directory (a git tree); revision and release work alike.\n\
+             Formats: tar.gz, tar. With -H 'Prefer: wait=30' a request waits for its cook.\n",
+            env!("CARGO_PKG_VERSION"),
+            base = self.base.url("")
+        ))
+    }
+
+    /// `GET, HEAD /readyz`: whether the catalogue can be read.
+    async fn ready(&self) -> Response<Body> {
+        let kitchen = self.kitchen.clone();
+        match blocking(move || kitchen.catalogue().totals()).await {
+            Ok(_) => text("ready\n"),
+            Err(error) => unavailable(&error),
+        }
+    }
+
+    async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
+        let kitchen = self.kitchen.clone();
+        blocking(move || kitchen.status(&key)).await
+    }
+
+    fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {
+        let progress =
+            bundle.filter(|bundle| bundle.status == Status::Pending).and_then(|_| self.kitchen.progress(key));
+        status_body(key, bundle, progress, &self.base)
+    }
+}
+
+#[derive(Serialize)]
+struct ListBody<'a> {
+    bundles: Vec<StatusBody<'a>>,
+    links: ListLinks<'a>,
+}
+
+#[derive(Serialize)]
+struct ListLinks<'a> {
+    next: Option<&'a str>,
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+/// The `wait` of `Prefer` (RFC 7240 section 4.3), at most a minute.
+fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .filter_map(|preference| preference.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
+        .filter(|patience| !patience.is_zero())
+}
+
+fn say_waited(response: &mut Response<Body>, waited: Option<Duration>) {
+    if let Some(patience) = waited
+        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", patience.as_secs()))
+    {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut bytes = serde_json::to_vec(value).expect("because every key of it is a string");
+    bytes.push(b'\n');
+    plain(status, "application/json", bytes)
+}
+
+fn text(text: &str) -> Response<Body> {
+    plain(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned().into_bytes())
+}
+
+fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn not_routed(error: &RouteError) -> Response<Body> {
+    match error {
+        RouteError::NotFound => Problem::new(StatusCode::NOT_FOUND, "no_such_resource", error.to_string()).response(),
+        RouteError::MethodNotAllowed { allow } => Problem::method_not_allowed(allow).response(),
+        RouteError::Key(_) => Problem::new(StatusCode::BAD_REQUEST, "malformed_key", error.to_string()).response(),
+        RouteError::Query(_) => Problem::new(StatusCode::BAD_REQUEST, "malformed_query", error.to_string()).response(),
+    }
+}
+
+fn not_ordered(error: &OrderError) -> Response<Body> {
+    match error {
+        OrderError::NotFound => Problem::new(StatusCode::NOT_FOUND, "no_such_object", error.to_string()).response(),
+        OrderError::QueueFull => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", error.to_string())
+            .retry_after(QUEUE_FULL_RETRY)
+            .response(),
+        OrderError::NoRoom(_) => {
+            tracing::warn!(%error, "an order was refused");
+            no_room()
+        }
+        OrderError::Archive(ArchiveError::Corrupt { .. }) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "corrupt_object", error.to_string()).response()
+        }
+        OrderError::Archive(ArchiveError::TooLarge { .. }) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", error.to_string()).response()
+        }
+        OrderError::Archive(ArchiveError::Io { .. } | ArchiveError::Sink(_)) => {
+            tracing::error!(%error, "the archive cannot be read");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "archive_unavailable", "the archive cannot be read")
+                .retry_after(UNAVAILABLE_RETRY)
+                .response()
+        }
+        OrderError::Catalogue(error) => unavailable(error),
+        OrderError::Store(error) => not_opened(error),
+    }
+}
+
+fn no_room() -> Response<Body> {
+    let detail = "there is no room for another bundle";
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", detail).response()
+}
+
+fn unavailable(error: &CatalogueError) -> Response<Body> {
+    tracing::error!(%error, "the catalogue cannot be used");
+    if error.is_storage_full() {
+        return no_room();
+    }
+    let detail = "the catalogue cannot be used at the moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "catalogue_unavailable", detail)
+        .retry_after(UNAVAILABLE_RETRY)
+        .response()
+}
+
+fn not_opened(error: &std::io::Error) -> Response<Body> {
+    tracing::error!(%error, "a bundle cannot be opened");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store_unavailable", "the bundle cannot be read").response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefer_wait_is_read_among_other_preferences_and_capped() {
+        let wait = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_static(value));
+            wanted_wait(&headers).map(|patience| patience.as_secs())
+        };
+        for (value, seconds) in [
+            ("wait=30", Some(30)),
+            ("respond-async, wait=5", Some(5)),
+            ("Wait = \"7\"; foo", Some(7)),
+            ("wait=999999999", Some(60)),
+            ("wait=0", None),
+            ("wait=-1", None),
+            ("wait", None),
+            ("return=minimal", None),
+        ] {
+            assert_eq!(wait(value), seconds, "{value}");
+        }
+    }
+}
