@@ -1,1 +1,181 @@
-//! The commands.
+//! The command line: one file a command. Owns parsing, dispatch and exit codes; every command is a
+//! thin caller of the rooms below.
+//!
+//! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
+//! wrong; 3 there is no such bundle.
+
+mod cook;
+mod list;
+mod man;
+mod remove;
+mod rooms;
+mod serve;
+mod status;
+
+use crate::config::{Raw, Settings};
+use crate::key::{BundleKey, ParseError, Swhid};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where settings are read from when no file is named and this one is there.
+const DEFAULT_CONFIG: &str = "/etc/larder/larder.toml";
+
+/// A content-addressed cache of source-code bundles
+///
+/// larder cooks a tarball of a directory, a revision or a release from the objects of git
+/// repositories once, keeps it as a static file keyed by sha1git, and serves it over HTTP with ETag
+/// and Range. The bytes of a bundle depend on nothing but the object.
+///
+/// Every setting is a flag, a variable (LARDER_MAX_SIZE) or a key of larder.toml (max_size), in this
+/// order of precedence; `larder config` prints what is in force.
+#[derive(Parser)]
+#[command(name = "larder", version, max_term_width = 100)]
+struct Cli {
+    /// File of settings [default: /etc/larder/larder.toml, where it exists]
+    #[arg(long, env = "LARDER_CONFIG", global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Raw,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve bundles over HTTP, and cook what is asked for
+    Serve,
+    /// Cook a bundle now
+    Cook(cook::Args),
+    /// List the bundles that are there
+    List(list::Args),
+    /// Say where a bundle stands
+    Status(status::Args),
+    /// Remove bundles from the store
+    Remove(remove::Args),
+    /// Print the settings in force, as a larder.toml
+    Config,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one a command into a directory
+    Man {
+        /// Directory to write the pages into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("larder: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// There is no such bundle.
+const NO_SUCH_BUNDLE: u8 = 3;
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let settings = || settings(cli.config.as_deref(), cli.settings);
+    match cli.command {
+        Command::Serve => serve::run(&settings()?).map(|()| ExitCode::SUCCESS),
+        Command::Cook(args) => cook::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
+        Command::List(args) => list::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => {
+            let found = status::run(&settings()?, &args)?;
+            Ok(if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() })
+        }
+        Command::Remove(args) => {
+            let found = remove::run(&settings()?, &args)?;
+            Ok(if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() })
+        }
+        Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "larder", &mut script);
+            std::io::stdout().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { out } => man::run(Cli::command(), out.as_deref()).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn settings(config: Option<&Path>, flags: Raw) -> anyhow::Result<Settings> {
+    let file = match config {
+        Some(path) => Raw::from_file(path)?,
+        None if Path::new(DEFAULT_CONFIG).exists() => Raw::from_file(Path::new(DEFAULT_CONFIG))?,
+        None => Raw::default(),
+    };
+    Settings::new(flags.over(file))
+}
+
+/// The log goes to standard error; `LARDER_LOG` filters it (`debug`, `larder::kitchen=debug`).
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LARDER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,larder=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string(value)?))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A bundle as the command line names it: `swh:1:dir:<id>`, `directory/<id>` or
+/// `directory/<id>.tar`.
+fn parse_bundle(text: &str) -> Result<BundleKey, ParseError> {
+    if text.contains(':') {
+        let swhid: Swhid = text.parse()?;
+        BundleKey::with_default_format(swhid.kind, swhid.id)
+    } else {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bundle_is_named_by_swhid_or_by_key() {
+        let id = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        let key: BundleKey = format!("directory/{id}").parse().unwrap();
+        for text in [format!("swh:1:dir:{id}"), format!("directory/{id}"), format!("directory/{id}.tar.gz")] {
+            assert_eq!(parse_bundle(&text), Ok(key), "{text}");
+        }
+        assert_eq!(parse_bundle("HEAD"), Err(ParseError::Key));
+    }
+}

@@ -1,0 +1,139 @@
+//! `larder cook`: cooks one bundle in this process, now, beside whatever a server does. The
+//! catalogue sees to it that both together cook it once.
+
+use super::{parse_bundle, rooms};
+use crate::bundle::Status;
+use crate::config::Settings;
+use crate::http::status_body::status_body;
+use crate::key::BundleKey;
+use crate::kitchen::{Kitchen, OrderError};
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the progress bar moves, and how often a cook of another process is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+const TEMPLATE: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The bundle: swh:1:dir:ID, directory/ID or directory/ID.tar
+    #[arg(value_parser = parse_bundle)]
+    bundle: BundleKey,
+    /// Also write the bundle to this file; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the status body as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
+    let key = args.bundle;
+    let kitchen = rooms::kitchen(settings, rooms::archive(settings)?)?;
+    kitchen.recover();
+    match kitchen.order_anew(&key) {
+        Ok(_) => {}
+        Err(OrderError::NotFound) if settings.git.is_empty() => {
+            bail!("no archive has {}: name a repository with --git", key.swhid())
+        }
+        Err(OrderError::NotFound) => bail!("no archive has {}", key.swhid()),
+        Err(error) => return Err(error).with_context(|| format!("cannot cook {key}")),
+    }
+    cook(&kitchen, &key)?;
+    kitchen.digest();
+    if let Some(output) = &args.output {
+        copy(&kitchen, &key, output)?;
+    }
+    let bundle = kitchen.status(&key)?;
+    if args.json {
+        super::print_json(&status_body(&key, bundle.as_ref(), None, &super::list::base(settings)))
+    } else if args.output.as_deref() == Some(Path::new("-")) {
+        Ok(())
+    } else {
+        let size = bundle.and_then(|bundle| bundle.file).map_or(0, |file| file.size);
+        let place = args.output.clone().unwrap_or_else(|| kitchen.store().path(&key));
+        super::print(&format!("{key} {} {}\n", ByteSize(size), place.display()))
+    }
+}
+
+/// Cooks until the bundle is done, here or in the process that was first.
+fn cook(kitchen: &Kitchen, key: &BundleKey) -> anyhow::Result<()> {
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| show_progress(kitchen, key, &ended));
+        let result = loop {
+            match kitchen.cook_with_its_root(key) {
+                Err(error) => break Err(error.into()),
+                Ok(worked) => match kitchen.status(key) {
+                    Err(error) => break Err(error.into()),
+                    Ok(None) => break Err(anyhow::anyhow!("{key} was removed while it was cooked")),
+                    Ok(Some(bundle)) => match bundle.status {
+                        Status::Done => break Ok(()),
+                        Status::Failed => {
+                            let failure = bundle.failure.map_or_else(String::new, |failure| failure.message);
+                            break Err(anyhow::anyhow!("cannot cook {key}: {failure}"));
+                        }
+                        Status::New | Status::Pending if worked => {}
+                        Status::New | Status::Pending => std::thread::sleep(TICK),
+                    },
+                },
+            }
+        };
+        ended.store(true, Ordering::Release);
+        result
+    })
+}
+
+fn show_progress(kitchen: &Kitchen, key: &BundleKey, ended: &AtomicBool) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let style = ProgressStyle::with_template(TEMPLATE).expect("because a test builds it from the same constant");
+    let bar = ProgressBar::new(0).with_style(style).with_message(key.swhid().to_string());
+    while !ended.load(Ordering::Acquire) {
+        if let Some(progress) = kitchen.any_progress() {
+            bar.set_length(progress.total.unwrap_or(progress.done));
+            bar.set_position(progress.done);
+        }
+        std::thread::sleep(TICK);
+    }
+    bar.finish_and_clear();
+}
+
+/// Copies the bundle out of the store; a file takes its name when it is whole.
+fn copy(kitchen: &Kitchen, key: &BundleKey, output: &Path) -> anyhow::Result<()> {
+    let mut found = kitchen.store().get(key)?.with_context(|| format!("{key} was removed while it was copied"))?;
+    if output == Path::new("-") {
+        std::io::copy(&mut found.file, &mut std::io::stdout().lock())?;
+        return Ok(());
+    }
+    let name = output.file_name().with_context(|| format!("{} names no file", output.display()))?;
+    let mut part_name = name.to_owned();
+    part_name.push(".part");
+    let part = output.with_file_name(part_name);
+    let mut write = || -> std::io::Result<()> {
+        std::io::copy(&mut found.file, &mut File::create(&part)?)?;
+        std::fs::rename(&part, output)
+    };
+    write().map_err(|error| {
+        let _ = std::fs::remove_file(&part);
+        anyhow::Error::new(error).context(format!("cannot write {}", output.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_of_the_progress_bar_is_legal() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+}

@@ -1,0 +1,114 @@
+//! `larder serve`: listens, then opens the rooms, cooks and answers until it is told to stop.
+//!
+//! On SIGTERM or SIGINT no further connection is accepted and no further cook begun; downloads and
+//! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
+
+use super::rooms;
+use crate::archive::git::GitArchive;
+use crate::config::{Listen, Settings};
+use crate::http::status_body::Base;
+use crate::http::vault::Vault;
+use crate::http::{Limits, Listener, server};
+use anyhow::Context;
+use std::sync::Arc;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The exit code after a second signal: that of a program ended by SIGINT.
+const STOPPED_AT_ONCE: i32 = 130;
+
+pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    // Listen first: clients that come while the rooms are opened wait in the backlog.
+    let (listener, address) =
+        bind(&settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let base = Base::new(&public_url, &settings.root_path);
+    let archive = rooms::archive(settings)?;
+    let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
+    let vault = Arc::new(Vault::new(kitchen.clone(), base.clone(), settings.root_path.clone()));
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let brigade = kitchen.start();
+    super::print(&format!(
+        "larder {} listens on {}\nclients reach it as {}\nbundles are kept in {}\n",
+        env!("CARGO_PKG_VERSION"),
+        address,
+        base.url("/"),
+        settings.data.display()
+    ))?;
+    let greeting = tokio::task::spawn_blocking(move || greet(&archive, &base));
+    let limits = Limits {
+        connections: settings.max_connections,
+        connections_per_address: settings.max_connections_per_address,
+        drain: settings.stop_grace,
+        ..Limits::default()
+    };
+    let handle = move |request, _peer| {
+        let vault = Arc::clone(&vault);
+        async move { vault.answer(request).await }
+    };
+    // Connections and cooks end side by side, within one grace.
+    let (told, stop) = tokio::sync::oneshot::channel::<()>();
+    let connections = server::run(vec![listener], handle, limits, async { drop(stop.await) });
+    let cooks = async {
+        either(&mut terminate, &mut interrupt).await;
+        tracing::info!("stopping; a second signal ends it at once");
+        let _ = told.send(());
+        tokio::select! {
+            () = brigade.stop(settings.stop_grace) => {}
+            () = either(&mut terminate, &mut interrupt) => {
+                tracing::warn!("stopped at once");
+                std::process::exit(STOPPED_AT_ONCE);
+            }
+        }
+    };
+    tokio::join!(connections, cooks);
+    greeting.abort();
+    Ok(())
+}
+
+async fn bind(listen: &Listen) -> std::io::Result<(Listener, String)> {
+    match listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?.to_string();
+            Ok((listener.into(), address))
+        }
+        Listen::Unix(path) => {
+            // What a larder that was killed left behind answers nobody and is in the way.
+            if let Err(error) = UnixStream::connect(path).await
+                && error.kind() == std::io::ErrorKind::ConnectionRefused
+            {
+                std::fs::remove_file(path)?;
+            }
+            Ok((UnixListener::bind(path)?.into(), format!("unix:{}", path.display())))
+        }
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// Finds the repositories, then prints two commands that work as pasted.
+fn greet(archive: &GitArchive, base: &Base) {
+    let repositories = archive.discover();
+    tracing::info!(repositories, "repositories found");
+    let Some(head) = archive.example_revision() else {
+        tracing::warn!("no repository with a commit is there yet; name one with --git");
+        return;
+    };
+    let url = base.url(&format!("/vault/revision/{head}"));
+    let _ = super::print(&format!(
+        "\nTo cook the newest revision of a repository here and fetch it:\n  \
+         curl -X POST {url}\n  \
+         curl -f -OJ -H 'Prefer: wait=60' {url}\n"
+    ));
+}
