@@ -2,8 +2,13 @@
 //! Compiled into each test binary, so that none uses all of it.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+pub(crate) mod client;
 pub(crate) mod fixtures;
+pub(crate) mod kitchenware;
+pub(crate) mod server;
+pub(crate) mod tree;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,0 +1,132 @@
+//! What the tests of dying processes and failing disks share: a repository whose trees take a
+//! moment to cook, what each bundle must be, and the check that nothing is wrong in the end.
+
+use super::client::request;
+use super::server::Server;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+/// The digest that each bundle must have, by its key (`directory/<id>.tar.gz`).
+pub(crate) type Menu = BTreeMap<String, String>;
+
+/// Makes a repository of `trees` directories of about `size` bytes each, cooks each in a larder of
+/// its own that nothing disturbs, and gives what they must be.
+pub(crate) fn menu(folder: &Path, trees: u32, size: usize) -> Menu {
+    super::git(&["init", "-q", "--bare", "r.git"], folder);
+    let repository = folder.join("r.git");
+    let mut git = super::git_command(&repository)
+        .args(["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("git can be run");
+    let mut import = git.stdin.take().expect("its input is a pipe");
+    let mut random = Random::new(7);
+    for tree in 0..trees {
+        let message = format!("commit refs/heads/b{tree}\ncommitter x <x@example.org> 0 +0000\ndata 0\n");
+        import.write_all(message.as_bytes()).unwrap();
+        for file in 0..8 {
+            let bytes: Vec<u8> = (0..size / 8).map(|_| b'a' + (random.next() % 16) as u8).collect();
+            import.write_all(format!("M 100644 inline d{file}/f\ndata {}\n", bytes.len()).as_bytes()).unwrap();
+            import.write_all(&bytes).unwrap();
+            import.write_all(b"\n").unwrap();
+        }
+        import.write_all(b"\n").unwrap();
+    }
+    drop(import);
+    assert!(git.wait().unwrap().success());
+    let data = tempfile::TempDir::new().unwrap();
+    let server = Server::start(data.path(), &[folder], &[]);
+    let trees = super::git_line(&["for-each-ref", "--format=%(tree)", "refs/heads"], &repository);
+    trees
+        .lines()
+        .map(|tree| {
+            let key = format!("directory/{tree}.tar.gz");
+            assert_eq!(server.cook(&key)["status"], "done");
+            let body = server.get(&format!("/vault/{key}")).body;
+            (key, blake3::hash(&body).to_hex().to_string())
+        })
+        .collect()
+}
+
+/// Fetches every bundle there is; one that is served is whole and right. Gives how many there are.
+pub(crate) fn all_served_are_right(server: &Server, menu: &Menu) -> usize {
+    menu.iter()
+        .filter(|(key, digest)| {
+            let Ok(answer) = request(&server.address, "GET", &format!("/vault/{key}"), &[]) else {
+                panic!("{key}: the answer was cut short");
+            };
+            assert!(answer.status == 200 || answer.status == 404, "{key}: {}", answer.status);
+            let whole = answer.status == 200;
+            assert!(!whole || blake3::hash(&answer.body).to_hex().as_str() == digest.as_str(), "{key} is wrong");
+            whole
+        })
+        .count()
+}
+
+/// No draft is left, and catalogue and files agree to the byte.
+pub(crate) fn nothing_is_left_over(server: &Server, data: &Path) {
+    let bundles = data.join("bundles/v0");
+    let mut drafts = Vec::new();
+    files(&bundles.join("tmp"), &mut drafts);
+    assert!(drafts.is_empty(), "drafts are left: {drafts:?}");
+    let listed = server.get("/vault/directory?limit=1000").json();
+    let mut expected: Vec<(String, u64)> = listed["bundles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bundle| {
+            let (id, size) = (bundle["id"].as_str().unwrap(), bundle["size"].as_u64().unwrap());
+            (format!("{id}.{}", bundle["format"].as_str().unwrap()), size)
+        })
+        .collect();
+    let mut there = Vec::new();
+    files(&bundles.join("directory"), &mut there);
+    expected.sort();
+    there.sort();
+    assert_eq!(there, expected, "files and catalogue differ");
+}
+
+fn files(folder: &Path, found: &mut Vec<(String, u64)>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push((entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()));
+        }
+    }
+}
+
+/// Pseudo-random numbers (xorshift) from a seed that a failing test prints.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A seed of this run.
+    pub(crate) fn seed() -> u64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        u64::from(now.subsec_nanos())
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(crate) fn choose<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        let at = self.below(among.len() as u64);
+        &among[usize::try_from(at).unwrap()]
+    }
+}

@@ -1,0 +1,44 @@
+//! Every hostile object ends in a clear refusal or in a failed cook with its reason, and what lies
+//! beside it still cooks.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod common;
+
+use common::fixtures::{HOSTILE, fixture};
+use common::server::Server;
+use tempfile::TempDir;
+
+#[test]
+fn every_hostile_object_is_refused_with_its_reason() {
+    for name in HOSTILE {
+        let (fixture, data) = (fixture(name), TempDir::new().unwrap());
+        // A git bomb is to end by its size, not by its time.
+        let server = Server::start(data.path(), &[&fixture.path], &["--max-bundle-size", "1GiB"]);
+        for object in &fixture.ids {
+            let key = format!("{}/{}", object.kind, object.id);
+            let what = format!("{name}: {} ({key})", object.name);
+            let answer = server.post(&format!("/vault/{key}"));
+            let Some(code) = &object.expect else {
+                assert_eq!(server.cook(&key)["status"], "done", "{what}");
+                continue;
+            };
+            if (400..500).contains(&answer.status) {
+                assert!(answer.json()["detail"].is_string(), "{what}: {}", answer.json());
+                continue;
+            }
+            assert_eq!(answer.status, 201, "{what}");
+            let status = server.settled(&key);
+            assert_eq!(status["status"], "failed", "{what}");
+            assert_eq!(status["error"]["code"], code.as_str(), "{what}: {}", status["error"]);
+            let message = status["error"]["message"].as_str().unwrap();
+            assert!(!message.is_empty() && !message.contains(fixture.path.to_str().unwrap()), "{what}: {message}");
+            assert_eq!(server.get(&format!("/vault/{key}")).status, 404, "{what}");
+        }
+        let drafts = std::fs::read_dir(data.path().join("bundles/v0/tmp")).unwrap();
+        for process in drafts {
+            let left = std::fs::read_dir(process.unwrap().path()).unwrap().count();
+            assert_eq!(left, 0, "{name}: a draft is left");
+        }
+    }
+}
