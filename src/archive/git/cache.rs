@@ -1,12 +1,15 @@
-//! Bases of deltas that one reader resolved lately: the next object is often made from the same.
+//! Bases of deltas that one reader resolved lately: the next tree is often made from the same.
+//!
+//! Kept small on purpose. Measured on the blobs of one tree of git's own repository, a cache of
+//! 8 MiB was no faster than none.
 
 use lru::LruCache;
 
 /// Bytes held by one reader.
-const CAPACITY: usize = 8 << 20;
+const CAPACITY: usize = 4 << 20;
 
 /// A base over this size is not kept: it would drive out all others.
-const MAX_BASE: usize = 1 << 20;
+const MAX_BASE: usize = 64 << 10;
 
 /// Least recently used first out, bounded by bytes.
 pub(super) struct BaseCache {
@@ -49,12 +52,12 @@ mod tests {
     #[test]
     fn what_is_held_stays_under_the_capacity() {
         let mut cache = BaseCache::default();
-        for key in 0..100 {
-            cache.put((1, key), &vec![0; 1 << 19]);
+        for key in 0..200 {
+            cache.put((1, key), &vec![0; 1 << 15]);
         }
         cache.put((2, 0), &vec![0; MAX_BASE + 1]);
         assert_eq!(cache.bytes, CAPACITY);
-        assert!(cache.contains((1, 99)) && !cache.contains((1, 0)) && !cache.contains((2, 0)));
-        assert_eq!(cache.get((1, 99)).map(<[u8]>::len), Some(1 << 19));
+        assert!(cache.contains((1, 199)) && !cache.contains((1, 0)) && !cache.contains((2, 0)));
+        assert_eq!(cache.get((1, 199)).map(<[u8]>::len), Some(1 << 15));
     }
 }

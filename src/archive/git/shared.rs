@@ -4,7 +4,7 @@
 //! Freshness. The listings of open repositories are looked at again once a second while there are
 //! readers at work, and at every miss; the folders are scanned for repositories again at a miss, at
 //! most once a second, and less often where a scan takes long. Loose objects are asked for by name
-//! and need none of this.
+//! and need none of this. The clock read here is the monotonic one, and nothing is dated by it.
 //!
 //! Locks, in the order they are taken: `scan` (held for a whole scan), then `set`, `open` or `stamps`
 //! (held for a look-up, never while a file is touched).
