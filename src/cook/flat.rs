@@ -16,6 +16,11 @@ use crate::archive::object::{self, EntryKind, TreeEntry, TreeError};
 use crate::archive::{ObjectType, Reader};
 use crate::key::Sha1Git;
 
+/// The id of the empty content.
+const EMPTY: Sha1Git = Sha1Git::from_bytes([
+    0xe6, 0x9d, 0xe2, 0x9b, 0xb2, 0xd1, 0xd6, 0x43, 0x4b, 0x8b, 0x29, 0xae, 0x77, 0x5a, 0xd8, 0xc2, 0xe4, 0x8c, 0x53,
+    0x91,
+]);
 /// Bytes of a path below `source/`, a directory's without its last `/`. This bounds the depth too:
 /// the path of a directory 2,049 deep has 4,097 bytes at least.
 const MAX_PATH: usize = 4095;
@@ -202,6 +207,10 @@ impl Walk<'_> {
 
     fn file(&mut self, entry: &Entry, executable: bool) -> Result<(), CookError> {
         let size = self.content_size(&entry.id)?;
+        if size == 0 && entry.id != EMPTY {
+            // Nothing of it would be read, and so nothing hashed.
+            return Err(CookError::Corrupt { id: entry.id, reason: "it is not empty, as its archive says".to_owned() });
+        }
         self.write_head(entry, Node::File { executable, size });
         self.count(size)?;
         self.cutter.file(&self.head, entry.id, size);
