@@ -58,14 +58,12 @@ pub fn unsatisfied(size: u64) -> String {
 /// ```
 #[must_use]
 pub fn select(field: &[u8], size: u64) -> Selection {
-    // No Content-Range can name a part of nothing, and all of nothing satisfies everybody.
-    if size == 0 {
-        return Selection::Whole;
-    }
     let Some(set) = range_set(field) else { return Selection::Whole };
     let mut parts: Vec<ByteRange> = Vec::new();
     let (mut specs, mut wanted) = (0_usize, 0_usize);
     let mut total = 0_u64;
+    // No Content-Range can name a part of an empty file: who asks for its start gets all of it.
+    let mut wants_all_of_nothing = false;
     for element in set.split(|&byte| byte == b',') {
         let element = element.trim_ascii();
         if element.is_empty() {
@@ -73,6 +71,7 @@ pub fn select(field: &[u8], size: u64) -> Selection {
         }
         let Some(spec) = Spec::read(element) else { return Selection::Whole };
         specs += 1;
+        wants_all_of_nothing |= size == 0 && spec.is_from_start();
         if let Some(part) = spec.resolve(size) {
             wanted += 1;
             total = total.saturating_add(part.size());
@@ -84,6 +83,7 @@ pub fn select(field: &[u8], size: u64) -> Selection {
     }
     match (specs, wanted) {
         (0, _) => Selection::Whole,
+        _ if wants_all_of_nothing => Selection::Whole,
         (_, 0) => Selection::Unsatisfiable,
         _ if wanted > MAX_RANGES || total > size => Selection::Whole,
         _ => Selection::Parts(parts),
@@ -127,6 +127,11 @@ impl Spec {
             (first, last) if not_after(first, last) => Some(Self::From(number(first)?, Some(number(last)?))),
             _ => None,
         }
+    }
+
+    /// Whether it reaches the start of an empty file.
+    fn is_from_start(&self) -> bool {
+        matches!(self, Self::Suffix(_) | Self::From(0, _))
     }
 
     /// The bytes meant in a file of `size`, if there are any.
@@ -223,10 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_always_sent_whole() {
-        for field in ["bytes=0-", "bytes=-5", "bytes=0-0", "bytes=-0"] {
+    fn an_empty_file_is_sent_whole_to_whoever_wants_its_start() {
+        for field in ["bytes=0-", "bytes=-5", "bytes=0-0", "bytes=-0", "bytes=1-,0-", "bytes=x"] {
             assert_eq!(select(field.as_bytes(), 0), Selection::Whole, "{field}");
         }
+        assert_eq!(select(b"bytes=1-", 0), Selection::Unsatisfiable);
     }
 
     proptest! {

@@ -183,7 +183,9 @@ fn described(status: StatusCode, body: Body, length: u64, validator: &Validator,
     if let Some(modified) = validator.last_modified() {
         headers.insert(header::LAST_MODIFIED, value(&modified));
     }
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::OK {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_DISPOSITION, value(&format!("attachment; filename=\"{}\"", meta.file_name)));
     headers.insert(header::CACHE_CONTROL, cache_control(meta));
