@@ -19,6 +19,7 @@ use cases::{cases, last};
 use departures::{Departure, What, departures};
 use hyper::{Request, Response, StatusCode};
 use larder::http::body::Body;
+use larder::http::digests::FileId;
 use larder::http::etag::Validator;
 use larder::http::problem::Problem;
 use larder::http::range::MAX_RANGES;
@@ -103,7 +104,8 @@ fn answer(files: &Path, request: &Request<Bytes>) -> Response<Body> {
     let facts = file.metadata().unwrap();
     let validator = Validator { mtime: facts.mtime(), size: facts.len() };
     let media_type = if name == Some("small.tar.gz") { "application/gzip" } else { "application/x-tar" };
-    let meta = Meta { media_type, file_name: "file".to_owned(), immutable: true, sha256: None };
+    let id = FileId { dev: facts.dev(), ino: facts.ino(), size: facts.len(), mtime: facts.mtime() };
+    let meta = Meta { media_type, file_name: "file".to_owned(), immutable: true, sha256: None, file: Some(id) };
     respond(request.method(), request.headers(), file, &validator, &meta).response
 }
 

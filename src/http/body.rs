@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::task::JoinHandle;
 
+use super::digests::FileId;
+use super::hot;
 use super::range::ByteRange;
 
 /// The body of an answer; its size is always known.
@@ -101,6 +103,8 @@ pub struct FileBody {
     left: u64,
     /// The read that a blocking thread does for us.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The file this is all of, if it is worth keeping.
+    keep: Option<FileId>,
     /// False once the filesystem has said that it cannot read without waiting.
     inline: bool,
 }
@@ -112,6 +116,12 @@ impl FileBody {
         Self::pieces(file, [Piece::File(range)])
     }
 
+    /// All of `file`, to be kept in memory when it is small.
+    #[must_use]
+    pub fn whole(file: File, id: FileId) -> Self {
+        Self { keep: Some(id), ..Self::single(file, ByteRange { start: 0, end: id.size }) }
+    }
+
     /// `pieces` one after the other.
     #[must_use]
     pub fn pieces(file: File, pieces: impl IntoIterator<Item = Piece>) -> Self {
@@ -119,7 +129,7 @@ impl FileBody {
         let current = pieces.next().unwrap_or_else(|| Piece::Text(Bytes::new()));
         let rest: VecDeque<_> = pieces.collect();
         let left = current.size() + rest.iter().map(Piece::size).sum::<u64>();
-        Self { file: Arc::new(file), current, rest, left, reading: None, inline: true }
+        Self { file: Arc::new(file), current, rest, left, reading: None, keep: None, inline: true }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -139,6 +149,9 @@ impl FileBody {
                     Ok(chunk) => chunk,
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 };
+                if let Some(id) = self.keep.take() {
+                    hot::put(id, &chunk);
+                }
                 self.current = Piece::File(ByteRange { start: range.start + chunk.len() as u64, ..range });
                 chunk
             }

@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod digests;
 pub mod etag;
 mod exchange;
+mod hot;
 mod io;
 pub mod problem;
 pub mod range;

@@ -6,7 +6,9 @@
 
 use super::body::{Body, FileBody, Piece};
 use super::conditional::{self, Decision};
+use super::digests::FileId;
 use super::etag::Validator;
+use super::hot;
 use super::problem::Problem;
 use super::range::{self, ByteRange, Selection};
 use crate::key::BundleKey;
@@ -28,6 +30,8 @@ pub struct Meta {
     pub immutable: bool,
     /// SHA-256 of the whole file, where it is known.
     pub sha256: Option<[u8; 32]>,
+    /// Which file it is, if its bytes may be kept in memory: only where they never change in place.
+    pub file: Option<FileId>,
 }
 
 impl Meta {
@@ -35,7 +39,19 @@ impl Meta {
     #[must_use]
     pub fn of(key: &BundleKey, sha256: Option<[u8; 32]>) -> Self {
         let format = key.format();
-        Self { media_type: format.media_type(), file_name: key.file_name(), immutable: format.is_immutable(), sha256 }
+        Self {
+            media_type: format.media_type(),
+            file_name: key.file_name(),
+            immutable: format.is_immutable(),
+            sha256,
+            file: None,
+        }
+    }
+
+    /// With the file it is, so that a small one is kept in memory.
+    #[must_use]
+    pub fn kept(self, file: FileId) -> Self {
+        Self { file: Some(file), ..self }
     }
 }
 
@@ -130,7 +146,10 @@ pub fn respond(method: &Method, headers: &HeaderMap, file: File, validator: &Val
 fn whole(file: File, validator: &Validator, meta: &Meta) -> Response<Body> {
     let body = match validator.size {
         0 => Body::Empty,
-        end => Body::File(FileBody::single(file, ByteRange { start: 0, end })),
+        end => match meta.file.filter(|id| id.size == end) {
+            Some(id) => hot::get(&id).map_or_else(|| Body::File(FileBody::whole(file, id)), Body::Full),
+            None => Body::File(FileBody::single(file, ByteRange { start: 0, end })),
+        },
     };
     described(StatusCode::OK, body, validator.size, validator, meta)
 }
