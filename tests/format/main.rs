@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod document;
 mod memory;
 mod readers;
 mod refusals;

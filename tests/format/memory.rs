@@ -1,11 +1,15 @@
 //! An archive in memory, and trees to put into it: real ids, contents that can be made up as they
 //! are streamed, and faults.
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use larder::archive::object::{self, Hasher};
 use larder::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use larder::key::Sha1Git;
 use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -84,6 +88,20 @@ impl Memory {
         let id = object::hash(ObjectType::Blob, b"panic").unwrap();
         self.objects.insert(id, Object::Panicking);
         id
+    }
+
+    /// Writes all whole objects into a git repository, as loose ones.
+    pub(crate) fn write_loose(&self, repository: &Path) {
+        for (id, object) in &self.objects {
+            let Object::Whole(object_type, content) = object else { panic!("only whole objects can be written") };
+            let hex = id.to_string();
+            let folder = repository.join("objects").join(&hex[..2]);
+            fs::create_dir_all(&folder).unwrap();
+            let mut file = ZlibEncoder::new(File::create(folder.join(&hex[2..])).unwrap(), Compression::fast());
+            write!(file, "{object_type} {}\0", content.len()).unwrap();
+            file.write_all(content).unwrap();
+            file.finish().unwrap();
+        }
     }
 
     /// Leaves the object's header right and makes its content another.

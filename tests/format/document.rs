@@ -1,0 +1,53 @@
+//! The document against the program: a second implementation, written from `docs/format.md` in
+//! another language, makes the same bytes and finds the same units.
+
+use crate::memory::Memory;
+use crate::trees::{any_root, everything};
+use crate::{bundle, tar_of};
+use larder::cook::Root;
+use larder::key::{Format, Sha1Git};
+use proptest::prelude::*;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs the reference on these objects: the tar it writes. It checks the gzip itself.
+fn reference(folder: &Path, archive: &Memory, root: Sha1Git, gz: &[u8]) -> Vec<u8> {
+    let (repository, tar, bundle) = (folder.join("r.git"), folder.join("tar"), folder.join("gz"));
+    let init = Command::new("git").args(["init", "-q", "--bare"]).arg(&repository).status().unwrap();
+    assert!(init.success());
+    archive.write_loose(&repository);
+    std::fs::write(&bundle, gz).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference_tar.py");
+    let run =
+        Command::new("python3").arg(script).arg(&repository).arg(root.to_string()).arg(&tar).arg(&bundle).output();
+    let run = run.expect("python3 is needed for this test");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let lengths = String::from_utf8(run.stdout).unwrap();
+    let tar = std::fs::read(&tar).unwrap();
+    assert_eq!(lengths.lines().map(|line| line.parse::<usize>().unwrap()).sum::<usize>(), tar.len());
+    assert!(lengths.ends_with("\n1024\n"));
+    tar
+}
+
+fn assert_documented(archive: &Memory, root: Sha1Git) {
+    let folder = tempfile::tempdir().unwrap();
+    let (gz, _) = bundle(archive, Root::Directory(root), Format::TarGz, 2).unwrap();
+    assert!(reference(folder.path(), archive, root, &gz) == tar_of(archive, Root::Directory(root)));
+}
+
+#[test]
+fn a_program_written_from_the_document_makes_the_same_bytes() {
+    let mut archive = Memory::default();
+    let (_, root) = everything().put(&mut archive);
+    assert_documented(&archive, root);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn and_does_so_for_trees_by_chance(plan in any_root()) {
+        let mut archive = Memory::default();
+        let (_, root) = plan.put(&mut archive);
+        assert_documented(&archive, root);
+    }
+}
