@@ -3,7 +3,7 @@
 
 use crate::memory::Memory;
 use crate::trees::{any_root, everything};
-use crate::{bundle, tar_of};
+use crate::{bundle, sha256, tar_of};
 use larder::cook::Root;
 use larder::key::{Format, Sha1Git};
 use proptest::prelude::*;
@@ -49,5 +49,24 @@ proptest! {
         let mut archive = Memory::default();
         let (_, root) = plan.put(&mut archive);
         assert_documented(&archive, root);
+    }
+}
+
+#[test]
+fn the_example_in_the_document_is_true() {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md")).unwrap();
+    let mut archive = Memory::default();
+    let hello = archive.blob(b"hello\n");
+    let root = archive.tree(vec![("100664", b"hello".to_vec(), hello)]);
+    let tar = tar_of(&archive, Root::Directory(root));
+    let (gz, _) = bundle(&archive, Root::Directory(root), Format::TarGz, 1).unwrap();
+    for fact in [root.to_string(), hello.to_string(), sha256(&tar), sha256(&gz), format!("{} bytes", gz.len())] {
+        assert!(document.contains(&fact), "{fact}");
+    }
+    let hex = document.split("```").nth(1).unwrap();
+    for line in hex.lines().filter(|line| !line.is_empty()) {
+        let at = 512 + usize::from_str_radix(&line[..3], 16).unwrap();
+        let bytes: Vec<String> = tar[at..at + 16].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(line[5..53].replace("  ", " ").trim_end(), bytes.join(" "), "{line}");
     }
 }

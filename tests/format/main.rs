@@ -14,6 +14,8 @@ mod verified;
 use larder::archive::Archive;
 use larder::cook::{Control, CookError, Cooked, Order, Root, cook};
 use larder::key::Format;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
 
 /// Cooks into memory.
 fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> Result<(Vec<u8>, Cooked), CookError> {
@@ -28,4 +30,11 @@ fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> 
 
 fn tar_of(archive: &dyn Archive, root: Root) -> Vec<u8> {
     bundle(archive, root, Format::Tar, 2).unwrap().0
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("because a string takes everything");
+        hex
+    })
 }

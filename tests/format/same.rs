@@ -2,10 +2,11 @@
 
 use crate::memory::Memory;
 use crate::trees::{any_root, everything};
-use crate::{bundle, tar_of};
+use crate::{bundle, sha256, tar_of};
 use flate2::read::{GzDecoder, MultiGzDecoder};
 use larder::cook::Root;
-use larder::key::Format;
+use larder::key::{Format, Sha1Git};
+use larder::verify::flat_tar_gz;
 use proptest::prelude::*;
 use std::io::Read;
 
@@ -46,6 +47,25 @@ fn the_gzip_is_one_member_around_the_same_tar() {
     GzDecoder::new(&gz[..]).read_to_end(&mut first).unwrap();
     MultiGzDecoder::new(&gz[..]).read_to_end(&mut all).unwrap();
     assert!(first == tar && all == tar);
+}
+
+#[test]
+fn the_bytes_are_those_they_always_were() {
+    let mut archive = Memory::default();
+    let (_, root) = everything().put(&mut archive);
+    let digest = |format| sha256(&bundle(&archive, Root::Directory(root), format, 2).unwrap().0);
+    assert_eq!(digest(Format::Tar), "817480c7b3e73a6bc1ac25e2ee1bed5f8f316f1c8e5d454214cf12a6b1ab5c62");
+    assert_eq!(digest(Format::TarGz), "fab91a86e8861851fbcd0922a1131f14d473d44b8cf9d88f448f432c654c8d69");
+}
+
+#[test]
+fn a_segment_without_an_end_is_cooked_in_pieces() {
+    let mut archive = Memory::default();
+    let commit = Sha1Git::from_bytes([9; 20]);
+    let root = archive.tree((0..30_000).map(|n| ("160000", format!("{n:06}").into_bytes(), commit)).collect());
+    let (gz, cooked) = bundle(&archive, Root::Directory(root), Format::TarGz, 2).unwrap();
+    assert_eq!((cooked.members, cooked.tar_size), (30_001, 512 + 30_000 * 1536 + 1024));
+    assert_eq!(flat_tar_gz(&gz[..]).unwrap(), root);
 }
 
 #[test]
