@@ -24,7 +24,9 @@ pub(super) fn read_catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
 
 /// The archive of the settings. Finds no repository yet.
 pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
-    Ok(Arc::new(GitArchive::new(settings.git.clone())?))
+    // Large deltified objects are resolved in files without a name, on the disk of the data.
+    std::fs::create_dir_all(&settings.data).with_context(|| format!("cannot make {}", settings.data.display()))?;
+    Ok(Arc::new(GitArchive::new(settings.git.clone())?.with_scratch(settings.data.clone())))
 }
 
 /// The kitchen of the settings, with its store and catalogue, made where they are not there yet.
