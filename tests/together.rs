@@ -91,10 +91,9 @@ fn directories(folder: &std::path::Path, count: usize) -> Vec<String> {
     let mut import = String::new();
     for n in 0..count {
         let text = format!("content {n}\n");
-        import.push_str(&format!(
-            "commit refs/heads/b{n}\ncommitter x <x@example.org> 0 +0000\ndata 0\nM 100644 inline file\ndata {}\n{text}\n",
-            text.len()
-        ));
+        let length = text.len();
+        let commit = format!("commit refs/heads/b{n}\ncommitter x <x@example.org> 0 +0000\ndata 0\n");
+        import.extend([commit, format!("M 100644 inline file\ndata {length}\n{text}\n")]);
     }
     let repository = folder.join("r.git");
     let mut git = common::git_command(&repository)

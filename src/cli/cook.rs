@@ -47,7 +47,6 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot cook {key}")),
     }
     cook(&kitchen, &key)?;
-    kitchen.digest();
     if let Some(output) = &args.output {
         copy(&kitchen, &key, output)?;
     }

@@ -100,7 +100,8 @@ impl Vault {
             known
         };
         let validator = Validator { mtime: found.mtime, size: found.size };
-        let served = static_file::respond(method, headers, found.file, &validator, &Meta::of(&key, sha256).kept(file_id));
+        let served =
+            static_file::respond(method, headers, found.file, &validator, &Meta::of(&key, sha256).kept(file_id));
         if served.counts {
             self.kitchen.touch(&key);
         }

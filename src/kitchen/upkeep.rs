@@ -107,13 +107,6 @@ impl Kitchen {
         }
     }
 
-    /// Computes the SHA-256 of what waits for it. Blocking.
-    pub fn digest(&self) {
-        if let Err(error) = self.digest_batch() {
-            tracing::warn!(%error, "cannot record digests");
-        }
-    }
-
     /// Digests a batch of files; whether there may be more.
     fn digest_batch(&self) -> Result<bool, crate::catalogue::CatalogueError> {
         let shared = &*self.0;

@@ -1,0 +1,115 @@
+//! Cooking `tar.gz` from nothing beside `git archive --format=tar.gz`: wall, size, memory.
+
+use super::common::fixtures::{REAL, fixture};
+use super::common::{git_command, git_line};
+use super::{median, spread};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const ROUNDS: usize = 9;
+
+/// Whole processes in turn, on the packed repositories of real sources. larder's time includes
+/// opening a fresh store and catalogue, finding the repository, hashing every object, and fsync.
+pub(super) fn beside_git_archive() {
+    let folder = fixture(REAL).path;
+    println!("\ncook tar.gz from nothing, beside git archive --format=tar.gz ({ROUNDS} rounds in turn)");
+    println!("  git/larder wall: min / median / max; larder/git size; peak anonymous memory of larder");
+    let mut repositories: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    repositories.retain(|path| path.is_dir());
+    repositories.sort();
+    for repository in repositories {
+        let out = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let tree = git_line(&["rev-parse", "HEAD^{tree}"], &repository);
+        let (theirs, ours) = (out.path().join("git.tar.gz"), out.path().join("larder.tar.gz"));
+        let (mut ratios, mut git_times, mut larder_times) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let git =
+                timed(git_command(&repository).args(["archive", "--format=tar.gz", "-o"]).arg(&theirs).arg(&tree));
+            let data = TempDir::new_in(out.path()).unwrap();
+            let larder = timed(&mut larder_cook(data.path(), &repository, &tree, &[]));
+            // The first warms the page cache for both.
+            if round > 0 {
+                ratios.push(git / larder);
+                git_times.push(git * 1000.0);
+                larder_times.push(larder * 1000.0);
+            }
+        }
+        let data = TempDir::new_in(out.path()).unwrap();
+        let peak = peak_anonymous(larder_cook(data.path(), &repository, &tree, &[]).spawn().unwrap());
+        let copied = larder_cook(data.path(), &repository, &tree, &["-o", ours.to_str().unwrap()]).status().unwrap();
+        assert!(copied.success());
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len() as f64;
+        println!(
+            "  {:10} {}   git {:.0} ms, larder {:.0} ms   size {:.4}   {} MiB",
+            repository.file_name().unwrap().to_string_lossy(),
+            spread(&ratios),
+            median(&git_times),
+            median(&larder_times),
+            size(&ours) / size(&theirs),
+            peak >> 10
+        );
+    }
+}
+
+/// One file of 4 GiB, which git keeps whole.
+pub(super) fn of_a_4_gib_file() {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    super::common::git(&["init", "-q", "--bare", "."], folder.path());
+    let mut git = git_command(folder.path())
+        .args(["-c", "core.compression=1", "hash-object", "-w", "--stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = git.stdin.take().unwrap();
+    let line: String = (0..1000).map(|n| format!("{} is a line of a large file\n", n * 7919 % 1000)).collect();
+    for block in 0..(4_u64 << 30) / (line.len() as u64 + 9) {
+        stdin.write_all(format!("{block:08x}\n").as_bytes()).unwrap();
+        stdin.write_all(line.as_bytes()).unwrap();
+    }
+    drop(stdin);
+    let output = git.wait_with_output().unwrap();
+    let blob = String::from_utf8(output.stdout).unwrap();
+    let mut mktree =
+        git_command(folder.path()).arg("mktree").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let entry = format!("100644 blob {}\tlarge\n", blob.trim());
+    mktree.stdin.take().unwrap().write_all(entry.as_bytes()).unwrap();
+    let tree = String::from_utf8(mktree.wait_with_output().unwrap().stdout).unwrap();
+    let data = TempDir::new_in(folder.path()).unwrap();
+    let start = Instant::now();
+    let peak = peak_anonymous(larder_cook(data.path(), folder.path(), tree.trim(), &[]).spawn().unwrap());
+    println!("\na file of 4 GiB: {:.0} s, peak anonymous memory {} MiB", start.elapsed().as_secs_f64(), peak >> 10);
+}
+
+fn larder_cook(data: &Path, repository: &Path, tree: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.arg("cook").arg(format!("directory/{tree}.tar.gz")).arg("--data").arg(data).arg("--git").arg(repository);
+    command.args(flags).env("LARDER_LOG", "off").stdout(Stdio::null()).stdin(Stdio::null());
+    command
+}
+
+fn timed(command: &mut Command) -> f64 {
+    let start = Instant::now();
+    assert!(command.status().unwrap().success());
+    start.elapsed().as_secs_f64()
+}
+
+/// The most anonymous memory that a process held, in KiB, as seen every two milliseconds.
+fn peak_anonymous(mut child: Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let held = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(held.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
