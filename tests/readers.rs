@@ -8,6 +8,7 @@ mod common;
 
 use common::fixtures::{Fixture, REAL, fixture};
 use common::server::Server;
+use common::tree::Node;
 use common::{git_line, tree};
 use larder::key::ObjectKind;
 use std::path::{Path, PathBuf};
@@ -20,18 +21,27 @@ struct Reader {
     script: &'static str,
     /// Whether it reads pax headers: busybox skips them, so a name beyond ustar is lost on it.
     pax: bool,
+    /// Whether it has a mind of its own about symlinks: 7z drops those that go up (`../x`) and
+    /// rewrites absolute ones.
+    cautious: bool,
 }
 
 const READERS: [Reader; 5] = [
-    Reader { name: "GNU tar", script: "tar -xzf \"$1\"", pax: true },
-    Reader { name: "bsdtar", script: "bsdtar -xzf \"$1\"", pax: true },
-    Reader { name: "busybox tar", script: "busybox tar -xzf \"$1\"", pax: false },
+    Reader { name: "GNU tar", script: "tar --warning=no-unknown-keyword -xzf \"$1\"", pax: true, cautious: false },
+    Reader { name: "bsdtar", script: "bsdtar -xzf \"$1\"", pax: true, cautious: false },
+    Reader { name: "busybox tar", script: "busybox tar -xzf \"$1\"", pax: false, cautious: false },
     Reader {
         name: "Python's tarfile",
         script: "python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(filter=\"fully_trusted\")' \"$1\"",
         pax: true,
+        cautious: false,
     },
-    Reader { name: "7z", script: "7z x -so \"$1\" >../stream.tar && 7z x -y ../stream.tar >/dev/null", pax: true },
+    Reader {
+        name: "7z",
+        script: "7z x -so \"$1\" >../stream.tar; 7z x -y ../stream.tar >../7z.log 2>&1 || grep -q 'Dangerous link' ../7z.log",
+        pax: true,
+        cautious: true,
+    },
 ];
 
 /// Fixtures that every program can extract, and whether their names need pax headers.
@@ -52,13 +62,25 @@ fn every_program_extracts_what_git_says_is_in_the_tree() {
         let server = Server::start(data.path(), &[&fixture.path], &[]);
         for object in fixture.cookable().filter(|object| object.kind == ObjectKind::Directory) {
             let id = object.id.to_string();
-            let bundle = bundle(&server, &id, data.path());
             let expected = tree::of_git(&repository_of(&fixture, &id), &id);
+            // Of `sizes` the whole says all. Names that no file system takes are verified, not extracted.
+            let part = name == "sizes" && object.name != "root";
+            let too_long = |path: &Vec<u8>| path.split(|byte| *byte == b'/').any(|component| component.len() > 255);
+            if part || expected.keys().any(too_long) {
+                continue;
+            }
+            let bundle = bundle(&server, &id, data.path());
             for reader in READERS.iter().filter(|reader| reader.pax || !needs_pax) {
                 let what = format!("{}: {name}, {}", reader.name, object.name);
                 let out = extract(reader, &bundle, &what);
                 assert_eq!(entries(&out.path().join("out")), ["source"], "{what}: one directory on top");
-                tree::assert_equal(&tree::on_disk(&out.path().join("out/source")), &expected, &what);
+                let mut actual = tree::on_disk(&out.path().join("out/source"));
+                let mut expected = expected.clone();
+                if reader.cautious {
+                    actual.retain(|path, _| !matches!(expected.get(path), Some(Node::Symlink { .. })));
+                    expected.retain(|_, node| !matches!(node, Node::Symlink { .. }));
+                }
+                tree::assert_equal(&actual, &expected, &what);
             }
         }
     }
