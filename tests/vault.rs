@@ -325,3 +325,33 @@ fn health_readiness_and_robots_answer() {
     assert_eq!(robots, "User-agent: *\nDisallow: /\n");
     assert_eq!(vault.server.send("HEAD", "/healthz", &[]).body, b"");
 }
+
+#[test]
+fn http_2_without_tls_gets_the_same_answers() {
+    let vault = Vault::open("sizes", &[]);
+    let key = format!("directory/{}", vault.fixture.id("root").id);
+    vault.server.cook(&key);
+    let target = format!("/vault/{key}");
+    let by_http1 = vault.server.get(&target);
+    let curl = |args: &[&str]| {
+        let url = format!("http://{}{target}", vault.server.address);
+        let output = std::process::Command::new("curl")
+            .args(["-s", "--http2-prior-knowledge", "-w", "%{stderr}%{http_version} %{response_code} %header{etag}"])
+            .args(args)
+            .arg(url)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {}", output.status);
+        (String::from_utf8(output.stderr).unwrap(), output.stdout)
+    };
+    let etag = by_http1.header("etag").unwrap();
+    let (said, body) = curl(&[]);
+    assert_eq!(said, format!("2 200 {etag}"));
+    assert!(body == by_http1.body, "the bodies differ");
+    let (said, body) = curl(&["-r", "100-199"]);
+    assert_eq!((said.as_str(), &body[..]), (format!("2 206 {etag}").as_str(), &by_http1.body[100..200]));
+    assert_eq!(curl(&["-H", &format!("If-None-Match: {etag}")]).0, format!("2 304 {etag}"));
+    assert_eq!(curl(&["-I"]).0, format!("2 200 {etag}"));
+    assert_eq!(curl(&["-X", "POST"]).0, "2 201 ");
+    assert_eq!(curl(&["-X", "DELETE"]).0, "2 405 ");
+}
