@@ -1,0 +1,172 @@
+//! [`ObjectKind`] and [`Format`]: what bundles are made from, in which forms, and which of them go
+//! together.
+
+use super::ParseError;
+use std::fmt;
+use std::str::FromStr;
+
+/// What a bundle is made from. The numbers are those of the catalogue: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ObjectKind {
+    /// The bytes of a file (git's blob).
+    Content = 0,
+    /// A git tree.
+    Directory = 1,
+    /// A git commit.
+    Revision = 2,
+    /// An annotated git tag.
+    Release = 3,
+    /// The branches of an origin at one moment.
+    Snapshot = 4,
+}
+
+impl ObjectKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Content, Self::Directory, Self::Revision, Self::Release, Self::Snapshot];
+
+    /// The word used in URLs and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Directory => "directory",
+            Self::Revision => "revision",
+            Self::Release => "release",
+            Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// The object type of a SWHID: `cnt dir rev rel snp`.
+    #[must_use]
+    pub const fn swhid_type(self) -> &'static str {
+        match self {
+            Self::Content => "cnt",
+            Self::Directory => "dir",
+            Self::Revision => "rev",
+            Self::Release => "rel",
+            Self::Snapshot => "snp",
+        }
+    }
+
+    /// The number that stands for this kind in the catalogue.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind that `code` stands for.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// The format meant when none is named.
+    #[must_use]
+    pub const fn default_format(self) -> Option<Format> {
+        match self {
+            Self::Directory | Self::Revision | Self::Release => Some(Format::TarGz),
+            Self::Content | Self::Snapshot => None,
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ObjectKind {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(ParseError::Kind)
+    }
+}
+
+/// The form of a bundle. The numbers are those of the catalogue: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Format {
+    /// The flat tree as a tar in one gzip member (`docs/format.md`).
+    TarGz = 1,
+    /// The flat tree as a plain tar: the same stream before it is deflated.
+    Tar = 2,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::TarGz, Self::Tar];
+
+    /// The extension, without its leading dot.
+    #[must_use]
+    pub const fn ext(self) -> &'static str {
+        match self {
+            Self::TarGz => "tar.gz",
+            Self::Tar => "tar",
+        }
+    }
+
+    /// The media type of a bundle in this format.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::TarGz => "application/gzip",
+            Self::Tar => "application/x-tar",
+        }
+    }
+
+    /// Whether the bytes depend on the object alone, so that a client may keep them for ever.
+    #[must_use]
+    pub const fn is_immutable(self) -> bool {
+        match self {
+            Self::TarGz | Self::Tar => true,
+        }
+    }
+
+    /// Whether this is a format of one flat tree, the same for a directory and for a revision or
+    /// release that leads to it.
+    #[must_use]
+    pub const fn is_flat(self) -> bool {
+        match self {
+            Self::TarGz | Self::Tar => true,
+        }
+    }
+
+    /// Whether a bundle in this format can be made of a `kind`.
+    #[must_use]
+    pub const fn is_of(self, kind: ObjectKind) -> bool {
+        match self {
+            Self::TarGz | Self::Tar => {
+                matches!(kind, ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release)
+            }
+        }
+    }
+
+    /// The number that stands for this format in the catalogue.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The format that `code` stands for.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.code() == code)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.ext())
+    }
+}
+
+impl FromStr for Format {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::ALL.into_iter().find(|format| format.ext() == text).ok_or(ParseError::Format)
+    }
+}

@@ -1,0 +1,206 @@
+//! Names of bundles: [`Sha1Git`], [`ObjectKind`], [`Format`], [`BundleKey`], [`Swhid`].
+//!
+//! Owns their text forms and which format is made of which kind. Everything untrusted becomes one
+//! of these at the edge; inside larder an id is never a `&str`, so nothing but forty hexadecimal
+//! digits ever reaches a file name. Knows no I/O.
+
+mod kind;
+mod sha1git;
+mod swhid;
+
+pub use kind::{Format, ObjectKind};
+pub use sha1git::Sha1Git;
+pub use swhid::Swhid;
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The name of one bundle: an object and the format it is cooked in.
+///
+/// `Display` writes `directory/<id>.tar.gz`; `FromStr` reads that, and `directory/<id>` for the
+/// kind's default format.
+///
+/// ```
+/// use larder::key::BundleKey;
+/// let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse()?;
+/// assert_eq!(key.to_string(), "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar.gz");
+/// assert_eq!(key.file_name(), "swh_1_dir_4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar.gz");
+/// # Ok::<(), larder::key::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleKey {
+    kind: ObjectKind,
+    id: Sha1Git,
+    format: Format,
+}
+
+impl BundleKey {
+    /// The key of `id` in `format`; an error when no such bundle is made of a `kind`.
+    pub fn new(kind: ObjectKind, id: Sha1Git, format: Format) -> Result<Self, ParseError> {
+        if format.is_of(kind) { Ok(Self { kind, id, format }) } else { Err(ParseError::Combination { kind, format }) }
+    }
+
+    /// The key of `id` in the default format of its kind.
+    pub fn with_default_format(kind: ObjectKind, id: Sha1Git) -> Result<Self, ParseError> {
+        kind.default_format().map(|format| Self { kind, id, format }).ok_or(ParseError::NoFormat { kind })
+    }
+
+    /// What the bundle is made from.
+    #[must_use]
+    pub const fn kind(&self) -> ObjectKind {
+        self.kind
+    }
+
+    /// The object's id.
+    #[must_use]
+    pub const fn id(&self) -> Sha1Git {
+        self.id
+    }
+
+    /// The bundle's format.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The object as a SWHID.
+    #[must_use]
+    pub const fn swhid(&self) -> Swhid {
+        Swhid { kind: self.kind, id: self.id }
+    }
+
+    /// The name a download is saved under, `swh_1_dir_<id>.tar.gz`: that of Software Heritage.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("swh_1_{}_{}.{}", self.kind.swhid_type(), self.id, self.format)
+    }
+
+    /// Reads the last segment of a bundle's URL, `<id>` or `<id>.<ext>`.
+    pub fn from_segment(kind: ObjectKind, segment: &str) -> Result<Self, ParseError> {
+        match segment.split_once('.') {
+            None => Self::with_default_format(kind, segment.parse()?),
+            Some((id, ext)) => Self::new(kind, id.parse()?, ext.parse()?),
+        }
+    }
+}
+
+impl fmt::Display for BundleKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}.{}", self.kind, self.id, self.format)
+    }
+}
+
+impl FromStr for BundleKey {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (kind, segment) = text.split_once('/').ok_or(ParseError::Key)?;
+        Self::from_segment(kind.parse()?, segment)
+    }
+}
+
+/// Why a text is not a name of larder's. The messages are for whoever wrote the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Not an id.
+    #[error("an id is 40 lower-case hexadecimal digits")]
+    Id,
+    /// Not a kind.
+    #[error("a kind is one of content, directory, revision, release, snapshot")]
+    Kind,
+    /// Not a format.
+    #[error("a format is one of tar.gz, tar")]
+    Format,
+    /// Kind and format are both known, and do not go together.
+    #[error("no {format} is made of a {kind}")]
+    Combination {
+        /// The kind asked for.
+        kind: ObjectKind,
+        /// The format asked for.
+        format: Format,
+    },
+    /// No bundle is made of this kind.
+    #[error("no bundle is made of a {kind}")]
+    NoFormat {
+        /// The kind asked for.
+        kind: ObjectKind,
+    },
+    /// Not `<kind>/<id>[.<ext>]`.
+    #[error("a bundle is named <kind>/<id> or <kind>/<id>.<format>")]
+    Key,
+    /// Not a SWHID.
+    #[error("a SWHID is swh:1:(cnt|dir|rev|rel|snp):<40 hexadecimal digits>")]
+    Swhid,
+    /// A SWHID with qualifiers, which name a context and not an object.
+    #[error("qualifiers (;origin= and so on) are not accepted after a SWHID")]
+    Qualified,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EMPTY: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+    fn any_key() -> impl Strategy<Value = BundleKey> {
+        (any::<[u8; 20]>(), 0..5_usize, 0..Format::ALL.len()).prop_filter_map("no such bundle", |(id, kind, format)| {
+            BundleKey::new(ObjectKind::ALL[kind], Sha1Git::from_bytes(id), Format::ALL[format]).ok()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_reads_back_as_itself(key in any_key()) {
+            prop_assert_eq!(key.to_string().parse::<BundleKey>(), Ok(key));
+            prop_assert_eq!(key.swhid().to_string().parse::<Swhid>(), Ok(key.swhid()));
+        }
+
+        #[test]
+        fn whatever_parses_as_a_key_is_a_safe_file_name(text in ".{0,80}") {
+            if let Ok(key) = text.parse::<BundleKey>() {
+                prop_assert!(key.file_name().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.'));
+            }
+        }
+
+        #[test]
+        fn only_forty_lower_case_digits_are_an_id(text in "[0-9a-fA-F]{38,42}") {
+            let legal = text.len() == 40 && !text.bytes().any(|b| b.is_ascii_uppercase());
+            prop_assert_eq!(text.parse::<Sha1Git>().is_ok(), legal);
+        }
+    }
+
+    #[test]
+    fn codes_and_words_of_kinds_and_formats_read_back() {
+        for kind in ObjectKind::ALL {
+            assert_eq!(ObjectKind::from_code(kind.code()), Some(kind));
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for format in Format::ALL {
+            assert_eq!(Format::from_code(format.code()), Some(format));
+            assert_eq!(format.ext().parse(), Ok(format));
+        }
+    }
+
+    #[test]
+    fn malformed_names_say_what_is_wrong() {
+        let cases = [
+            ("", ParseError::Key),
+            ("directory", ParseError::Key),
+            ("tree/x", ParseError::Kind),
+            ("directory/../../etc/passwd", ParseError::Id),
+            ("directory/", ParseError::Id),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<BundleKey>(), Err(error), "{text}");
+        }
+        assert_eq!(format!("directory/{EMPTY}.rar").parse::<BundleKey>(), Err(ParseError::Format));
+        assert_eq!(format!("directory/{EMPTY}.").parse::<BundleKey>(), Err(ParseError::Format));
+        assert_eq!(
+            format!("snapshot/{EMPTY}").parse::<BundleKey>(),
+            Err(ParseError::NoFormat { kind: ObjectKind::Snapshot })
+        );
+        assert_eq!(format!("swh:1:dir:{EMPTY};origin=x").parse::<Swhid>(), Err(ParseError::Qualified));
+        assert_eq!(format!("swh:2:dir:{EMPTY}").parse::<Swhid>(), Err(ParseError::Swhid));
+    }
+}
