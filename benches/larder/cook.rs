@@ -74,7 +74,8 @@ pub(super) fn of_a_4_gib_file() {
         .spawn()
         .unwrap();
     let mut stdin = git.stdin.take().unwrap();
-    let line: String = (0..1000).map(|n| format!("{} is a line of a large file\n", n * 7919 % 1000)).collect();
+    let lines: Vec<String> = (0..1000).map(|n| format!("{} is a line of a large file\n", n * 7919 % 1000)).collect();
+    let line = lines.concat();
     for block in 0..(4_u64 << 30) / (line.len() as u64 + 9) {
         stdin.write_all(format!("{block:08x}\n").as_bytes()).unwrap();
         stdin.write_all(line.as_bytes()).unwrap();
