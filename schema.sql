@@ -102,6 +102,19 @@ CREATE INDEX cook_ready ON cook (ready_at, seq) WHERE owner IS NULL AND root IS 
 CREATE INDEX cook_by_owner ON cook (owner) WHERE owner IS NOT NULL;
 CREATE INDEX cook_by_root ON cook (root) WHERE root IS NOT NULL;
 
+-- How far the access log of the web server was read: one row for each file that it is, or was
+-- rotated to. `position` moves in the transaction that notes the fetches up to it.
+CREATE TABLE log (
+    file      BLOB    PRIMARY KEY CHECK (length(file) = 32), -- BLAKE3 of its first line: rotation changes
+                                                             -- its name, copying and packing its inode
+    position  INTEGER NOT NULL CHECK (position >= 0),        -- bytes, as they were before packing
+    whole     INTEGER NOT NULL CHECK (whole IN (0, 1)),      -- was read to its end packed: it cannot grow
+    seen_at   INTEGER NOT NULL                               -- when it was last there
+) STRICT, WITHOUT ROWID;
+
+-- What was long gone is forgotten.
+CREATE INDEX log_by_seen_at ON log (seen_at);
+
 -- A file goes with its last name.
 CREATE TRIGGER bundle_leaves_file AFTER UPDATE OF file ON bundle
 WHEN OLD.file IS NOT NULL AND OLD.file IS NOT NEW.file BEGIN

@@ -33,25 +33,7 @@ impl Catalogue {
         if touches.is_empty() {
             return Ok(());
         }
-        self.write("note fetches", |transaction| {
-            let clock = clock::read(transaction)?;
-            for touch in touches {
-                let (kind, id, format) = key_params(&touch.key);
-                execute(
-                    transaction,
-                    "UPDATE bundle SET hits = hits + ?4 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
-                    (kind, id, format, signed(touch.hits.min(HITS))),
-                )?;
-                let at = clock.place(touch.at).as_millis();
-                execute(
-                    transaction,
-                    "UPDATE file SET last_access = ?4 WHERE last_access < ?5 AND id =
-                         (SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3)",
-                    (kind, id, format, at, at.saturating_sub(GRANULARITY)),
-                )?;
-            }
-            Ok(())
-        })
+        self.write("note fetches", |transaction| note(transaction, touches))
     }
 
     /// Removes bundles, at most a hundred in a transaction: `withdraw` takes each away from its
@@ -83,6 +65,27 @@ impl Catalogue {
         }
         Ok(removed)
     }
+}
+
+/// The fetches of one transaction.
+pub(super) fn note(transaction: &rusqlite::Connection, touches: &[Touch]) -> Result<(), super::error::Fault> {
+    let clock = clock::read(transaction)?;
+    for touch in touches {
+        let (kind, id, format) = key_params(&touch.key);
+        execute(
+            transaction,
+            "UPDATE bundle SET hits = hits + ?4 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
+            (kind, id, format, signed(touch.hits.min(HITS))),
+        )?;
+        let at = clock.place(touch.at).as_millis();
+        execute(
+            transaction,
+            "UPDATE file SET last_access = ?4 WHERE last_access < ?5 AND id =
+                 (SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3)",
+            (kind, id, format, at, at.saturating_sub(GRANULARITY)),
+        )?;
+    }
+    Ok(())
 }
 
 /// Whether the bundle, or another name of its file, is pinned.

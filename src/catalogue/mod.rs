@@ -25,6 +25,7 @@ mod clock;
 mod error;
 mod finish;
 mod list;
+mod log;
 mod lru;
 mod migrate;
 mod plan;
@@ -34,6 +35,7 @@ mod row;
 
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};
+pub use log::LogPosition;
 pub use lru::Touch;
 pub use queue::{Claim, Order};
 
@@ -212,6 +214,11 @@ mod tests {
         assert_eq!(catalogue.without_sha256(9).unwrap().len(), 1);
         catalogue.set_sha256(&revision, &[1; 32], [2; 32]).unwrap();
         catalogue.touch(&[Touch { key: directory, at: now, hits: 1 }]).unwrap();
+        let position = LogPosition { file: [1; 32], offset: 9, whole: false };
+        let touch = [Touch { key: directory, at: now, hits: 1 }];
+        assert!(catalogue.touch_from_log(&touch, 0, &position, now).unwrap());
+        assert_eq!(catalogue.log_position(&position.file).unwrap(), Some(position));
+        catalogue.see_log_files(&[position.file], now, MINUTE).unwrap();
         catalogue.pin(&directory, true).unwrap();
         assert_eq!(catalogue.remove(&[revision], |_| Ok(())).unwrap(), 0);
         catalogue.pin(&directory, false).unwrap();
