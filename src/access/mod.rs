@@ -1,8 +1,13 @@
 //! Last access, gathered. Owns the [`Touches`] that wait for the catalogue; one write carries a
 //! batch of them, never one per GET. Blocking; knows no HTTP.
 //!
+//! These are the hits that larder answers itself; those of a web server before it are read from
+//! its access log ([`log`]), where a hit stands once or not at all, so none is counted on both sides.
+//!
 //! What waits in memory is lost when the process is killed: at most the hits of one flush
 //! interval, which the grace of collection is longer than.
+
+pub mod log;
 
 use crate::catalogue::{Catalogue, CatalogueError, Touch};
 use crate::key::BundleKey;
