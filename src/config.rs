@@ -61,6 +61,9 @@ pub struct Raw {
     /// Space that stays free on the disk, in bytes or as a share of it
     #[arg(long, env = "LARDER_MIN_FREE", global = true, hide_short_help = true, value_name = "SIZE|PERCENT")]
     pub min_free: Option<MinFree>,
+    /// Access log of the web server in front, in larder's format; its hits are counted
+    #[arg(long, env = "LARDER_ACCESS_LOG", global = true, hide_short_help = true, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
     /// Connections at once, in all
     #[arg(long, env = "LARDER_MAX_CONNECTIONS", global = true, hide_short_help = true, value_name = "N")]
     pub max_connections: Option<usize>,
@@ -93,6 +96,7 @@ impl Raw {
             stop_grace: self.stop_grace.or(below.stop_grace),
             max_size: self.max_size.or(below.max_size),
             min_free: self.min_free.or(below.min_free),
+            access_log: self.access_log.or(below.access_log),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),
         }
@@ -133,6 +137,9 @@ pub struct Settings {
     pub max_size: Option<u64>,
     /// Space that stays free.
     pub min_free: MinFree,
+    /// The access log of the web server in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<PathBuf>,
     /// Connections at once.
     pub max_connections: usize,
     /// Connections at once from one address.
@@ -163,6 +170,7 @@ impl Settings {
             stop_grace: raw.stop_grace.map_or(Duration::from_secs(30), |span| span.0),
             max_size: raw.max_size.map(|size| size.as_u64()),
             min_free: raw.min_free.unwrap_or(MinFree::Percent(5)),
+            access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
         };
@@ -215,6 +223,13 @@ fn default_data() -> anyhow::Result<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|base| base.join("larder"))
         .context("say with --data where to keep the bundles: there is no HOME")
+}
+
+fn access_log(path: &Path) -> anyhow::Result<PathBuf> {
+    if path.file_name().is_none() {
+        bail!("access_log must be a file, not {}", path.display());
+    }
+    std::path::absolute(path).with_context(|| format!("access_log = {}", path.display()))
 }
 
 fn root_path(text: &str) -> anyhow::Result<String> {
@@ -347,6 +362,7 @@ mod tests {
             root_path = "/vault/"
             max_size = "200GiB"
             min_free = "12%"
+            access_log = "/var/log/larder/access.log"
             cook_timeout = "1h 30m"
         "#);
         let settings = Settings::new(written).unwrap();

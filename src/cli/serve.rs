@@ -4,6 +4,7 @@
 //! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
 
 use super::rooms;
+use crate::access::log::Log;
 use crate::archive::git::GitArchive;
 use crate::config::{Listen, Settings};
 use crate::http::status_body::Base;
@@ -32,7 +33,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     let vault = Arc::new(Vault::new(kitchen.clone(), base.clone(), settings.root_path.clone()));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let brigade = kitchen.start();
+    let mut brigade = kitchen.start();
+    if let Some(log) = &settings.access_log {
+        brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
+    }
     super::print(&format!(
         "larder {} listens on {}\nclients reach it as {}\nbundles are kept in {}\n",
         env!("CARGO_PKG_VERSION"),

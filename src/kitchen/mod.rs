@@ -20,6 +20,7 @@ mod upkeep;
 mod waiting;
 
 use crate::access::Touches;
+use crate::access::log::Log;
 use crate::archive::{Archive, ArchiveError, ObjectType};
 use crate::bundle::{Bundle, Status};
 use crate::catalogue::{self, Catalogue, CatalogueError};
@@ -305,6 +306,11 @@ pub struct Brigade {
 }
 
 impl Brigade {
+    /// Follows the access log of the web server in front as well, until [`Brigade::stop`].
+    pub fn follow_log(&mut self, log: Log) {
+        self.tasks.spawn(upkeep::follow_log(self.kitchen.clone(), log));
+    }
+
     /// Begins no further cook, gives those that run `grace` to end, then puts them back into the
     /// queue for whoever works there next, and writes the touches that wait.
     pub async fn stop(mut self, grace: Duration) {

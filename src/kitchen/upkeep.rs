@@ -1,12 +1,14 @@
-//! What runs beside the cooks: time limits, cooks of dead processes, touches, SHA-256. Each is one
-//! task that ends when the kitchen stops; the touches are written once more then.
+//! What runs beside the cooks: time limits, cooks of dead processes, touches, the access log, SHA-256.
+//! Each is one task that ends when the kitchen stops; the touches are written once more then.
 
 use super::Kitchen;
+use crate::access::log::{self, Bell, Log};
 use crate::cook::Reason;
 use crate::key::BundleKey;
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the time limits of running cooks are looked at.
@@ -55,6 +57,21 @@ pub(super) async fn flush_touches(kitchen: Kitchen) {
         }
         if kitchen.is_stopping() {
             return;
+        }
+    }
+}
+
+/// Follows the access log of the web server in front, on a thread of its own.
+pub(super) async fn follow_log(kitchen: Kitchen, access_log: Log) {
+    let bell = Arc::new(Bell::default());
+    let (catalogue, follower) = (kitchen.0.catalogue.clone(), Arc::clone(&bell));
+    let mut thread =
+        tokio::task::spawn_blocking(move || log::follow(&access_log, &catalogue, &follower, &Timestamp::now));
+    tokio::select! {
+        _ = &mut thread => tracing::error!("the access log is no longer followed"),
+        () = kitchen.stopped() => {
+            bell.stop();
+            let _ = thread.await;
         }
     }
 }
