@@ -4,6 +4,7 @@ use crate::common::server::Server;
 use crate::desk::{Desk, NOW, add_bundles, key, line, pack};
 use larder::access::log::{Bell, catch_up, follow};
 use larder::catalogue::{Access, Catalogue};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ fn rotation_while_it_follows_loses_nothing_even_out_of_the_folder() {
     let mut desk = Desk::new(1);
     let following = Following::start(&desk);
     let mut logged = 0;
-    for turn in 0..12_u64 {
+    for turn in 0..9_u64 {
         let file = desk.open("");
         desk.write(&file, 20);
         logged += 20;
@@ -77,12 +78,70 @@ fn rotation_while_it_follows_loses_nothing_even_out_of_the_folder() {
                 file.set_len(0).unwrap();
             }
         }
+        // By then it sleeps, or looks whether what left still grows.
+        thread::sleep(Duration::from_millis(60));
         desk.write(&file, 3);
         logged += 3;
         wait_for("late lines", || desk.hits() == logged);
     }
     following.stop();
     assert_eq!(desk.hits(), logged);
+}
+
+/// The clock is asked before each batch is read: here it truncates the log at that moment, and what
+/// is written then reaches beyond where reading goes on.
+#[test]
+fn what_is_read_of_a_log_that_was_truncated_just_then_is_not_of_the_file_it_was() {
+    let mut desk = Desk::new(1);
+    let file = desk.open("");
+    desk.write(&file, 10);
+    desk.catch_up();
+    desk.write(&file, 5);
+    let after: String = (0..30).map(|_| desk.line(0)).collect();
+    fs::copy(desk.path(""), desk.path(".1")).unwrap();
+    let (bell, log, catalogue) = (Arc::new(Bell::default()), desk.log.clone(), desk.catalogue.clone());
+    let rung = Arc::clone(&bell);
+    let thread = thread::spawn(move || {
+        let truncated = Cell::new(false);
+        follow(&log, &catalogue, &rung, &|| {
+            if !truncated.replace(true) {
+                file.set_len(0).unwrap();
+                file.try_clone().unwrap().write_all(after.as_bytes()).unwrap();
+            }
+            NOW
+        });
+    });
+    wait_for("both files", || desk.hits() >= 45);
+    Following { bell, thread }.stop();
+    assert_eq!(desk.hits(), 45);
+}
+
+/// Rotation never waits for the reader: it may happen at any moment of a round.
+#[test]
+fn rotation_in_the_midst_of_reading_loses_nothing_and_counts_nothing_twice() {
+    const LINES: u64 = 400;
+    let mut desk = Desk::new(1);
+    desk.log.interval = Duration::ZERO;
+    let mut file = desk.open("");
+    let following = Following::start(&desk);
+    for turn in 0..60_u32 {
+        desk.write(&file, LINES);
+        for n in (1..=turn).rev() {
+            let _ = fs::rename(desk.path(&format!(".{n}")), desk.path(&format!(".{}", n + 1)));
+        }
+        if turn % 2 == 0 {
+            fs::rename(desk.path(""), desk.path(".1")).unwrap();
+            desk.write(&file, 1);
+            file = desk.open("");
+        } else {
+            fs::copy(desk.path(""), desk.path(".1")).unwrap();
+            file.set_len(0).unwrap();
+        }
+    }
+    desk.write(&file, 1);
+    following.stop();
+    desk.catch_up();
+    assert_eq!(desk.hits(), 60 * LINES + 30 + 1);
 }
 
 #[test]

@@ -36,12 +36,13 @@ fn a_hundred_thousand_hits_are_counted_through_ten_rotations_and_ten_kills() {
     let mut random = Random::new(seed);
     let mut clients = clients(&nginx.address, &keys, folder.path());
     thread::scope(|scope| {
-        let kills: Vec<u64> = (0..TURNS).map(|_| random.below(400)).collect();
+        let kills: Vec<u64> = (0..TURNS).map(|_| random.below(800)).collect();
         scope.spawn(|| {
             for lifetime in kills {
                 let server = larder();
                 thread::sleep(Duration::from_millis(lifetime));
                 server.kill();
+                println!("counted when it was killed: {:?}", counted(data.path(), &keys));
             }
         });
         for turn in 0..TURNS {
@@ -60,10 +61,13 @@ fn a_hundred_thousand_hits_are_counted_through_ten_rotations_and_ten_kills() {
     let logged = logged(folder.path());
     assert!(logged.values().sum::<u64>() >= HITS as u64, "{logged:?}");
     assert!(larder().terminate().success());
-    let catalogue = Catalogue::open(&data.path().join("catalogue.db"), Access::Read).unwrap();
-    let counted: BTreeMap<String, u64> =
-        keys.iter().map(|key| (key.to_string(), catalogue.bundle(key).unwrap().unwrap().hits)).collect();
-    assert_eq!(counted, logged);
+    assert_eq!(counted(data.path(), &keys), logged);
+}
+
+/// The hits in the catalogue, by bundle.
+fn counted(data: &Path, keys: &[BundleKey]) -> BTreeMap<String, u64> {
+    let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Read).unwrap();
+    keys.iter().map(|key| (key.to_string(), catalogue.bundle(key).unwrap().unwrap().hits)).collect()
 }
 
 /// Renames as logrotate does, and packs what was rotated twice.

@@ -188,3 +188,40 @@ fn first_line(input: impl Read) -> io::Result<Option<[u8; 32]>> {
 pub(super) fn is_cut_short(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_is_another_one_once_it_was_truncated_and_the_same_when_it_grew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let open = || Opened::open(&list(&path).unwrap()[0]).unwrap();
+        std::fs::write(&path, "one").unwrap();
+        assert!(open().is_none(), "its first line has no end yet");
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"\ntwo\nthree\n").unwrap();
+        let opened = open().unwrap();
+        file.write_all(b"four\n").unwrap();
+        assert!(opened.is_still_itself().unwrap());
+        file.set_len(0).unwrap();
+        assert!(!opened.is_still_itself().unwrap());
+        file.write_all(b"five\nsix\n, longer than it was before\n").unwrap();
+        assert!(!opened.is_still_itself().unwrap());
+        assert_ne!(open().unwrap().digest(), opened.digest());
+    }
+
+    #[test]
+    fn an_endless_first_line_names_its_file_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, vec![0; IDENTITY - 1]).unwrap();
+        assert!(Opened::open(&list(&path).unwrap()[0]).unwrap().is_none());
+        std::fs::write(&path, vec![0; IDENTITY]).unwrap();
+        let short = *Opened::open(&list(&path).unwrap()[0]).unwrap().unwrap().digest();
+        std::fs::write(&path, vec![0; 3 * IDENTITY]).unwrap();
+        assert_eq!(*Opened::open(&list(&path).unwrap()[0]).unwrap().unwrap().digest(), short);
+    }
+}

@@ -62,7 +62,8 @@ fn report(log: &Log, round: Result<Progress, LogError>) {
 
 impl Follower {
     fn wait_for_change(&self, bell: &Arc<Bell>) {
-        if self.is_changed() {
+        // What left the folder grows unseen.
+        if self.is_changed() || self.held.iter().any(|held| held.left_at.is_some()) {
             return;
         }
         let watcher = watch(&self.log.path, bell);

@@ -39,8 +39,8 @@ use std::time::Duration;
 const BATCH_LINES: usize = 10_000;
 /// Bundles of one transaction: the time for which it holds the write lock goes with their number.
 const BATCH_BUNDLES: usize = 2_000;
-/// How many rounds a file that left the folder is read on for after it last grew.
-const ROUNDS_AFTER_LEAVING: u32 = 6;
+/// How long a file that left the folder is read on for after it last grew.
+const AFTER_LEAVING: Duration = Duration::from_mins(1);
 /// Files that left the folder and are read on at once.
 const LEFT_AT_ONCE: usize = 8;
 /// How often it is noted that files are still there.
@@ -139,7 +139,8 @@ struct Follower {
 struct Held {
     id: (u64, u64),
     opened: Opened,
-    idle: u32,
+    /// When it was first missing, or last grew after that.
+    left_at: Option<Timestamp>,
 }
 
 impl Follower {
@@ -197,7 +198,7 @@ impl Follower {
             if found.path == self.log.path {
                 // Opened anew it may be another file: it was truncated.
                 self.held.retain(|held| held.id != found.id);
-                self.held.push(Held { id: found.id, opened, idle: 0 });
+                self.held.push(Held { id: found.id, opened, left_at: None });
             }
         }
         if !self.read_on(&there, clock, more, &mut progress)? {
@@ -232,8 +233,10 @@ impl Follower {
             if !self.read(&held.opened, clock, more, progress)? {
                 return Ok(false);
             }
-            held.idle = if progress.lines > before { 0 } else { held.idle + 1 };
-            if held.idle < ROUNDS_AFTER_LEAVING {
+            let now = clock();
+            let left_at = held.left_at.filter(|_| progress.lines == before).unwrap_or(now);
+            held.left_at = Some(left_at);
+            if now.since(left_at) < AFTER_LEAVING {
                 kept.push(held);
             }
         }
