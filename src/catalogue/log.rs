@@ -102,6 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn where_fetches_cannot_be_noted_the_position_stays() {
+        let (_folder, catalogue) = catalogue();
+        let now = Timestamp::from_millis(1);
+        let key = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
+        catalogue.order(&key, now, 1, DAY).unwrap();
+        let sql = "UPDATE bundle SET hits = ?1 WHERE kind = 1 AND sha1git = ?2 AND format = 1";
+        let overflows =
+            |transaction: &rusqlite::Transaction<'_>| execute(transaction, sql, (i64::MAX, *key.id().as_bytes()));
+        assert_eq!(catalogue.write("prepare a test", overflows).unwrap(), 1);
+        let touch = Touch { key, at: now, hits: 1 };
+        let to = LogPosition { file: [1; 32], offset: 9, whole: false };
+        assert!(catalogue.touch_from_log(&[touch], 0, &to, now).is_err());
+        assert_eq!(catalogue.log_position(&[1; 32]).unwrap(), None);
+    }
+
+    #[test]
     fn only_what_was_long_gone_is_forgotten() {
         let (_folder, catalogue) = catalogue();
         let start = Timestamp::from_millis(1);
