@@ -20,6 +20,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use tracing::Level;
 
 /// Answers `request` with `service`, or refuses it.
 pub(super) async fn exchange<S, F>(
@@ -37,6 +38,7 @@ where
     pulse.http2.store(version == Version::HTTP_2, Relaxed);
     let under_way = UnderWay::begin(pulse);
     let is_head = request.method() == Method::HEAD;
+    let asked = tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().clone()));
     // RFC 9112 section 6.1: with a Transfer-Encoding the connection ends here, for there may have been
     // a Content-Length too (hyper takes it away) that somebody in between believed.
     let mut close = request.headers().contains_key(header::TRANSFER_ENCODING);
@@ -52,6 +54,9 @@ where
     }
     if is_head {
         remove_body(&mut response);
+    }
+    if let Some((method, target)) = asked {
+        tracing::debug!(%method, %target, status = response.status().as_u16(), "answered");
     }
     response.map(|body| Sending::new(body, under_way))
 }
