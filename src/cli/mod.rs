@@ -11,6 +11,7 @@ mod remove;
 mod rooms;
 mod serve;
 mod status;
+mod systemd;
 
 use crate::config::{Raw, Settings};
 use crate::key::{BundleKey, ParseError, Swhid};

@@ -1,16 +1,22 @@
 //! `larder serve`: listens, then opens the rooms, cooks and answers until it is told to stop.
 //!
+//! Sockets that systemd listens on are taken before `listen` is looked at.
+//!
 //! On SIGTERM or SIGINT no further connection is accepted and no further cook begun; downloads and
 //! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
 
 use super::rooms;
 use crate::access::log::Log;
+use super::systemd::{self, Inherited};
 use crate::archive::git::GitArchive;
 use crate::config::{Listen, Settings};
 use crate::http::status_body::Base;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, server};
-use anyhow::Context;
+use anyhow::{Context, bail};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,14 +25,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const STOPPED_AT_ONCE: i32 = 130;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let inherited = systemd::inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(serve(settings, inherited))
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result<()> {
     // Listen first: clients that come while the rooms are opened wait in the backlog.
-    let (listener, address) =
-        bind(&settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let Doors { listeners, address } = open_doors(settings, inherited).await?;
     let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let base = Base::new(&public_url, &settings.root_path);
     let archive = rooms::archive(settings)?;
@@ -44,6 +50,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         base.url("/"),
         settings.data.display()
     ))?;
+    systemd::notify("READY=1");
     let greeting = tokio::task::spawn_blocking(move || greet(&archive, &base));
     let limits = Limits {
         connections: settings.max_connections,
@@ -57,9 +64,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     };
     // Connections and cooks end side by side, within one grace.
     let (told, stop) = tokio::sync::oneshot::channel::<()>();
-    let connections = server::run(vec![listener], handle, limits, async { drop(stop.await) });
+    let connections = server::run(listeners, handle, limits, async { drop(stop.await) });
     let cooks = async {
         either(&mut terminate, &mut interrupt).await;
+        systemd::notify("STOPPING=1");
         tracing::info!("stopping; a second signal ends it at once");
         let _ = told.send(());
         tokio::select! {
@@ -75,12 +83,47 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bind(listen: &Listen) -> std::io::Result<(Listener, String)> {
+/// Where connections come in, and the first of these addresses.
+struct Doors {
+    listeners: Vec<Listener>,
+    address: Listen,
+}
+
+async fn open_doors(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result<Doors> {
+    let mut doors = Vec::new();
+    for socket in inherited {
+        doors.push(adopt(socket).context("cannot use a socket of systemd")?);
+    }
+    if doors.is_empty() {
+        doors.push(bind(&settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?);
+    }
+    let beyond = doors.iter().find(|(_, address)| settings.public_url.is_none() && !address.is_loopback());
+    if let Some((_, address)) = beyond {
+        bail!("public_url is required when larder listens on {address}");
+    }
+    let address = doors[0].1.clone();
+    Ok(Doors { listeners: doors.into_iter().map(|(listener, _)| listener).collect(), address })
+}
+
+fn adopt(socket: Inherited) -> std::io::Result<(Listener, Listen)> {
+    Ok(match socket {
+        Inherited::Tcp(listener) => {
+            let address = listener.local_addr()?;
+            (TcpListener::from_std(listener)?.into(), Listen::Tcp(address))
+        }
+        Inherited::Unix(listener) => {
+            let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+            (UnixListener::from_std(listener)?.into(), Listen::Unix(path.unwrap_or_default()))
+        }
+    })
+}
+
+async fn bind(listen: &Listen) -> std::io::Result<(Listener, Listen)> {
     match listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?.to_string();
-            Ok((listener.into(), address))
+            let address = listener.local_addr()?;
+            Ok((listener.into(), Listen::Tcp(address)))
         }
         Listen::Unix(path) => {
             // What a larder that was killed left behind answers nobody and is in the way.
@@ -89,7 +132,11 @@ async fn bind(listen: &Listen) -> std::io::Result<(Listener, String)> {
             {
                 std::fs::remove_file(path)?;
             }
-            Ok((UnixListener::bind(path)?.into(), format!("unix:{}", path.display())))
+            let listener = UnixListener::bind(path)?;
+            // As open as a port of the loopback, whatever the umask: the proxy is another user. The mode
+            // of its folder can say less.
+            std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+            Ok((listener.into(), listen.clone()))
         }
     }
 }
