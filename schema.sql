@@ -38,13 +38,24 @@ CREATE TABLE file (
     allocated    INTEGER NOT NULL CHECK (allocated >= 0), -- blocks on disk: what limits count
     blake3       BLOB    NOT NULL CHECK (length(blake3) = 32),
     sha256       BLOB    CHECK (length(sha256) = 32),     -- NULL until computed, after publishing
-    last_access  INTEGER NOT NULL                         -- of any of its names; to five minutes
+    last_access  INTEGER NOT NULL,                        -- of any of its names; to five minutes
+    pins         INTEGER NOT NULL DEFAULT 0 CHECK (pins >= 0), -- how many of its names are pinned
+    cook_millis  INTEGER NOT NULL DEFAULT 0 CHECK (cook_millis >= 0), -- what cooking it took
+    credit       REAL    NOT NULL DEFAULT 0               -- `gdsf.inflation` when last_access was written
 ) STRICT;
 
--- The order of collection.
-CREATE INDEX file_by_last_access ON file (last_access);
+-- The order of collection, with all that a plan asks of a file, so that a plan reads nothing else.
+CREATE INDEX file_by_last_access ON file (last_access, id, allocated, pins);
 -- What still lacks its sha256.
 CREATE INDEX file_without_sha256 ON file (id) WHERE sha256 IS NULL;
+
+-- The worth of the last file that the policy `gdsf` collected: what the worth of others is counted
+-- from when they are used. It only grows.
+CREATE TABLE gdsf (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    inflation  REAL    NOT NULL
+) STRICT;
+INSERT INTO gdsf VALUES (1, 0);
 
 -- One row for each bundle that was ever asked for and not removed since.
 CREATE TABLE bundle (
@@ -122,7 +133,19 @@ WHEN OLD.file IS NOT NULL AND OLD.file IS NOT NEW.file BEGIN
 END;
 CREATE TRIGGER bundle_removed AFTER DELETE ON bundle
 WHEN OLD.file IS NOT NULL BEGIN
+    UPDATE file SET pins = pins - 1 WHERE id = OLD.file AND OLD.pinned;
     DELETE FROM file WHERE id = OLD.file AND NOT EXISTS (SELECT 1 FROM bundle WHERE file = OLD.file);
+END;
+
+-- A pin on one name holds the file.
+CREATE TRIGGER bundle_added AFTER INSERT ON bundle
+WHEN NEW.file IS NOT NULL AND NEW.pinned BEGIN
+    UPDATE file SET pins = pins + 1 WHERE id = NEW.file;
+END;
+CREATE TRIGGER bundle_pin_moved AFTER UPDATE OF file, pinned ON bundle
+WHEN OLD.file IS NOT NEW.file OR OLD.pinned <> NEW.pinned BEGIN
+    UPDATE file SET pins = pins - 1 WHERE id = OLD.file AND OLD.pinned;
+    UPDATE file SET pins = pins + 1 WHERE id = NEW.file AND NEW.pinned;
 END;
 
 -- A waiter whose root was removed goes back to the queue by itself.

@@ -52,7 +52,7 @@ impl Larder {
         assert_eq!(self.order(key, now), Order::Queued);
         let claim = self.claim(now);
         assert_eq!(claim.key, *key);
-        assert_eq!(self.catalogue.finish(claim, facts(number), now, |_| Ok(())).unwrap(), Finished::Done);
+        assert_eq!(self.catalogue.finish(claim, facts(number), SECOND, now, |_| Ok(())).unwrap(), Finished::Done);
     }
 
     fn sql(&self) -> rusqlite::Connection {
@@ -106,7 +106,7 @@ fn a_bundle_goes_from_asked_for_to_done() {
         published.extend_from_slice(names);
         Ok(())
     };
-    assert_eq!(larder.catalogue.finish(claim, facts(1), at(4), publish).unwrap(), Finished::Done);
+    assert_eq!(larder.catalogue.finish(claim, facts(1), SECOND, at(4), publish).unwrap(), Finished::Done);
     assert_eq!(published, [directory(1)]);
     assert_eq!(larder.order(&directory(1), at(5)), Order::Already(Status::Done));
     let expected = Bundle {
@@ -157,7 +157,7 @@ fn no_cook_is_claimed_twice_however_many_look_for_one() {
             scope.spawn(move || {
                 while let Some(claim) = catalogue.claim(owner, at(1)).unwrap() {
                     claimed.lock().unwrap().push(claim.key);
-                    assert_eq!(catalogue.finish(claim, facts(1), at(1), |_| Ok(())).unwrap(), Finished::Done);
+                    assert_eq!(catalogue.finish(claim, facts(1), SECOND, at(1), |_| Ok(())).unwrap(), Finished::Done);
                 }
             });
         }
@@ -213,7 +213,7 @@ fn a_permanent_failure_is_kept_and_tried_again_when_asked_a_minute_later() {
     assert_eq!(failed, Failed::Final);
     assert_eq!(larder.bundle(&directory(1)).failure, Some(failure(FailureCode::HostileTree)));
     assert_eq!(larder.catalogue.claim("p", at(1000)).unwrap(), None);
-    let lost = larder.catalogue.finish(stale, facts(1), at(11), |_| panic!("published")).unwrap();
+    let lost = larder.catalogue.finish(stale, facts(1), SECOND, at(11), |_| panic!("published")).unwrap();
     assert_eq!(lost, Finished::Lost);
 
     assert_eq!(larder.order(&directory(1), at(69)), Order::Already(Status::Failed));
@@ -270,13 +270,13 @@ fn the_cooks_of_a_dead_process_are_taken_up_and_its_claims_are_void() {
     assert_eq!(larder.claim(at(3)).key, directory(2), "the other is at the back of the queue");
     let taken = larder.claim(at(3));
     assert_eq!((taken.key, taken.interruptions), (directory(1), 1));
-    let lost = larder.catalogue.finish(dead.clone(), facts(1), at(4), |_| panic!("published")).unwrap();
+    let lost = larder.catalogue.finish(dead.clone(), facts(1), SECOND, at(4), |_| panic!("published")).unwrap();
     assert_eq!(lost, Finished::Lost);
     larder.catalogue.give_back(dead.clone()).unwrap();
     larder.catalogue.fail(dead.clone(), failure(FailureCode::TooLarge), at(4)).unwrap();
     assert_eq!(larder.catalogue.delegate(dead, &directory(2), at(4), no_link).unwrap(), Delegated::Waiting);
     assert_eq!(larder.status(&directory(1)), Status::Pending);
-    assert_eq!(larder.catalogue.finish(taken, facts(1), at(5), |_| Ok(())).unwrap(), Finished::Done);
+    assert_eq!(larder.catalogue.finish(taken, facts(1), SECOND, at(5), |_| Ok(())).unwrap(), Finished::Done);
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn revisions_of_one_directory_wait_for_one_cook_and_are_done_together() {
     let mut published = Vec::new();
     larder
         .catalogue
-        .finish(claim, facts(1), at(3), |names| {
+        .finish(claim, facts(1), SECOND, at(3), |names| {
             published.extend_from_slice(names);
             Ok(())
         })
@@ -393,7 +393,7 @@ fn a_directory_whose_file_is_gone_is_cooked_again_for_its_revision() {
     assert_eq!(delegated, Delegated::Waiting);
     assert_eq!(larder.status(&directory(1)), Status::New);
     assert_eq!(larder.catalogue.totals().unwrap().files, 0);
-    larder.catalogue.finish(larder.claim(at(5)), facts(2), at(6), |_| Ok(())).unwrap();
+    larder.catalogue.finish(larder.claim(at(5)), facts(2), SECOND, at(6), |_| Ok(())).unwrap();
     let bundle = larder.bundle(&directory(1));
     assert_eq!((bundle.file, bundle.pinned, bundle.hits, bundle.created_at), (Some(facts(2)), true, 7, at(0)));
     assert_eq!(larder.status(&revision(2)), Status::Done);
@@ -425,12 +425,12 @@ fn who_waits_for_a_removed_bundle_is_cooked_after_all() {
     larder.catalogue.delegate(larder.claim(at(0)), &directory(1), at(0), no_link).unwrap();
     let running = larder.claim(at(0));
     assert_eq!(larder.catalogue.remove(&[directory(1)], |_| Ok(())).unwrap(), 1);
-    let lost = larder.catalogue.finish(running, facts(1), at(1), |_| panic!("published")).unwrap();
+    let lost = larder.catalogue.finish(running, facts(1), SECOND, at(1), |_| panic!("published")).unwrap();
     assert_eq!(lost, Finished::Lost);
     assert_eq!(larder.status(&revision(2)), Status::New);
     let claim = larder.claim(at(1));
     assert_eq!(claim.key, revision(2));
-    assert_eq!(larder.catalogue.finish(claim, facts(1), at(1), |_| Ok(())).unwrap(), Finished::Done);
+    assert_eq!(larder.catalogue.finish(claim, facts(1), SECOND, at(1), |_| Ok(())).unwrap(), Finished::Done);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_failed_publication_changes_nothing() {
     larder.order(&directory(1), at(0));
     let claim = larder.claim(at(0));
     let full = |_: &[BundleKey]| Err(io::Error::from(io::ErrorKind::StorageFull));
-    let error = larder.catalogue.finish(claim.clone(), facts(1), at(1), full).unwrap_err();
+    let error = larder.catalogue.finish(claim.clone(), facts(1), SECOND, at(1), full).unwrap_err();
     assert!(error.is_storage_full(), "{error}");
     assert_eq!(larder.status(&directory(1)), Status::Pending);
     assert_eq!(larder.catalogue.totals().unwrap().files, 0);
@@ -452,10 +452,10 @@ fn a_failed_publication_changes_nothing() {
     let claim = larder.claim(at(2));
     let panics = std::thread::scope(|scope| {
         let (catalogue, claim) = (&larder.catalogue, claim.clone());
-        scope.spawn(move || catalogue.finish(claim, facts(1), at(3), |_| panic!("a fault"))).join()
+        scope.spawn(move || catalogue.finish(claim, facts(1), SECOND, at(3), |_| panic!("a fault"))).join()
     });
     assert!(panics.is_err());
-    assert_eq!(larder.catalogue.finish(claim, facts(1), at(3), |_| Ok(())).unwrap(), Finished::Done);
+    assert_eq!(larder.catalogue.finish(claim, facts(1), SECOND, at(3), |_| Ok(())).unwrap(), Finished::Done);
 }
 
 #[test]
@@ -468,7 +468,7 @@ fn a_cook_is_never_left_to_itself() {
     larder.order(&revision(2), at(0));
     larder.catalogue.delegate(larder.claim(at(0)), &directory(1), at(0), no_link).unwrap();
     assert!(larder.catalogue.delegate(claim.clone(), &revision(2), at(0), no_link).is_err());
-    assert_eq!(larder.catalogue.finish(claim, facts(1), at(0), |_| Ok(())).unwrap(), Finished::Done);
+    assert_eq!(larder.catalogue.finish(claim, facts(1), SECOND, at(0), |_| Ok(())).unwrap(), Finished::Done);
     assert_eq!(larder.status(&revision(2)), Status::Done);
 }
 

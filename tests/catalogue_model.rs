@@ -24,6 +24,8 @@ enum Step {
     Release(u8),
     Reopen(u8),
     Remove(Vec<u8>),
+    /// So many of the least recently used, as long as the files let themselves be withdrawn.
+    Collect(usize, bool),
     Touch(u8, i64),
     Pin(u8, bool),
     /// The clock moves, forward or back.
@@ -42,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8).prop_map(Step::Release),
         1 => key.clone().prop_map(Step::Reopen),
         1 => prop::collection::vec(key.clone(), 0..3).prop_map(Step::Remove),
+        1 => (0..4_usize, any::<bool>()).prop_map(|(files, well)| Step::Collect(files, well)),
         1 => (key.clone(), -1000..1_000_000_i64).prop_map(|(key, at)| Step::Touch(key, at)),
         1 => (key, any::<bool>()).prop_map(|(key, pinned)| Step::Pin(key, pinned)),
         3 => (-100_000..700_000_i64).prop_map(Step::Pass),
@@ -81,7 +84,7 @@ impl World {
                 let number = self.files;
                 let facts = FileFacts { size: 1, allocated: u64::from(number) * 512, blake3: [number; 32] };
                 let publish = |_: &[BundleKey]| if well { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) };
-                let answer = catalogue.finish(claim, facts, self.now, publish);
+                let answer = catalogue.finish(claim, facts, Duration::from_secs(1), self.now, publish);
                 assert!(answer.is_ok() || !well, "{answer:?}");
             }
             Step::Fail(claim, transient) => {
@@ -104,6 +107,18 @@ impl World {
                 let keys: Vec<_> = numbers.into_iter().map(key).collect();
                 catalogue.remove(&keys, |_| Ok(())).unwrap();
             }
+            Step::Collect(files, well) => {
+                let candidates = catalogue.candidates(None, true, 9).unwrap();
+                assert!(candidates.is_sorted_by_key(|file| (file.last_access, file.file)));
+                let Some(last) = candidates[..files.min(candidates.len())].last() else { return };
+                let pinned = candidates.iter().filter(|file| file.pinned).count() as u64;
+                let all: Vec<_> = candidates.iter().map(|file| file.file).collect();
+                let gone = |_: &BundleKey| if well { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) };
+                if let Ok(collected) = catalogue.collect(&all, last.last_access, Some(last.merit.credit + 1.0), gone) {
+                    assert_eq!(collected.files + collected.passed_over, all.len() as u64);
+                    assert!(collected.passed_over >= pinned);
+                }
+            }
             Step::Touch(number, at) => {
                 let at = Timestamp::from_millis(self.now.as_millis() + at);
                 catalogue.touch(&[larder::catalogue::Touch { key: key(number), at, hits: 1 }]).unwrap();
@@ -115,13 +130,17 @@ impl World {
 }
 
 /// How many rows break a rule of `schema.sql`; each rule is a query that finds those.
-const RULES: [(&str, &str); 9] = [
+const RULES: [(&str, &str); 10] = [
     (
         "totals equal what they sum",
         "SELECT 1 FROM totals WHERE files <> (SELECT count(*) FROM file)
             OR allocated <> (SELECT coalesce(sum(allocated), 0) FROM file)
             OR queued <> (SELECT count(*) FROM cook WHERE owner IS NULL)
             OR running <> (SELECT count(*) FROM cook WHERE owner IS NOT NULL)",
+    ),
+    (
+        "a file is pinned as often as its names",
+        "SELECT 1 FROM file f WHERE pins <> (SELECT sum(pinned) FROM bundle b WHERE b.file = f.id)",
     ),
     ("every file has a name", "SELECT 1 FROM file WHERE id NOT IN (SELECT file FROM bundle WHERE file IS NOT NULL)"),
     (

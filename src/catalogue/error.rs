@@ -95,7 +95,11 @@ impl CatalogueError {
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         match self {
-            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Sqlite { source, .. } => {
+                // The second: the index of the log could not grow.
+                source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                    || source.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+            }
             Self::Io { source, .. } | Self::Files { source, .. } => source.kind() == io::ErrorKind::StorageFull,
             Self::Absent { .. }
             | Self::Foreign { .. }

@@ -15,6 +15,7 @@ use crate::key::BundleKey;
 use crate::time::Timestamp;
 use rusqlite::Connection;
 use std::io;
+use std::time::Duration;
 
 /// Transient failures after which a cook is tried again.
 const RETRIES: u32 = 5;
@@ -87,13 +88,14 @@ impl Catalogue {
         })
     }
 
-    /// Ends a cook whose draft is whole: `publish` gives the file its names, this bundle's and
-    /// those of all that wait through it, and they are done.
+    /// Ends a cook whose draft is whole, and that took so long: `publish` gives the file its names,
+    /// this bundle's and those of all that wait through it, and they are done.
     #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
     pub fn finish(
         &self,
         claim: Claim,
         facts: FileFacts,
+        took: Duration,
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
@@ -103,7 +105,7 @@ impl Catalogue {
                 return Ok(Finished::Lost);
             }
             let names = names(transaction, &claim)?;
-            let file = add_file(transaction, &facts, now)?;
+            let file = add_file(transaction, &facts, took, now)?;
             done(transaction, &claim, &names, file, now)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
             publish(&names).map_err(Fault::Files)?;
@@ -167,11 +169,13 @@ fn done(transaction: &Connection, claim: &Claim, names: &[BundleKey], file: i64,
 }
 
 /// Adds a file, last used now, and gives its row.
-fn add_file(transaction: &Connection, facts: &FileFacts, now: Timestamp) -> Result<i64, Fault> {
+fn add_file(transaction: &Connection, facts: &FileFacts, took: Duration, now: Timestamp) -> Result<i64, Fault> {
+    let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
     execute(
         transaction,
-        "INSERT INTO file (size, allocated, blake3, last_access) VALUES (?1, ?2, ?3, ?4)",
-        (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis()),
+        "INSERT INTO file (size, allocated, blake3, last_access, cook_millis, credit)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT inflation FROM gdsf WHERE one = 1))",
+        (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis(), millis),
     )?;
     Ok(transaction.last_insert_rowid())
 }

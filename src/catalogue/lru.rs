@@ -80,7 +80,8 @@ pub(super) fn note(transaction: &rusqlite::Connection, touches: &[Touch]) -> Res
         let at = clock.place(touch.at).as_millis();
         execute(
             transaction,
-            "UPDATE file SET last_access = ?4 WHERE last_access < ?5 AND id =
+            "UPDATE file SET last_access = ?4, credit = (SELECT inflation FROM gdsf WHERE one = 1)
+             WHERE last_access < ?5 AND id =
                  (SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3)",
             (kind, id, format, at, at.saturating_sub(GRANULARITY)),
         )?;

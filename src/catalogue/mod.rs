@@ -22,6 +22,7 @@
 //! leaves its name as the owner of its cooks, for [`Catalogue::release`].
 
 mod clock;
+mod collect;
 mod error;
 mod finish;
 mod list;
@@ -33,6 +34,7 @@ mod pool;
 mod queue;
 mod row;
 
+pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};
 pub use log::LogPosition;
@@ -123,6 +125,15 @@ impl Catalogue {
         })
     }
 
+    /// How hard a commit is driven to the disk: SQLite's `synchronous`.
+    fn set_synchronous(&self, how: &str) -> Result<(), CatalogueError> {
+        let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer
+            .pragma_update(None, "synchronous", how)
+            .map_err(|error| Fault::from(error).during("set how commits are written", &self.shared.path))
+    }
+
     /// Runs `body` on a connection that only reads.
     fn read<T>(
         &self,
@@ -209,7 +220,7 @@ mod tests {
         claim(&catalogue);
         assert_eq!(catalogue.owners().unwrap(), ["p"]);
         assert_eq!(catalogue.release("p", now).unwrap(), 1);
-        catalogue.finish(claim(&catalogue), facts, now, |_| Ok(())).unwrap();
+        catalogue.finish(claim(&catalogue), facts, MINUTE, now, |_| Ok(())).unwrap();
         assert_eq!(catalogue.list(ObjectKind::Directory, None, 9).unwrap().len(), 1);
         assert_eq!(catalogue.without_sha256(9).unwrap().len(), 1);
         catalogue.set_sha256(&revision, &[1; 32], [2; 32]).unwrap();
@@ -235,7 +246,12 @@ mod tests {
             let claim = catalogue.claim("p", later).unwrap().unwrap();
             catalogue.fail(claim, Failure { code, message: String::new() }, later).unwrap();
         }
+        let candidates = [false, true].map(|merits| catalogue.candidates(None, merits, 9).unwrap());
+        assert_eq!(candidates.each_ref().map(Vec::len), [1, 1]);
         let totals = catalogue.totals().unwrap();
         assert_eq!((totals.files, totals.allocated, totals.queued, totals.running), (1, 512, 0, 0));
+        let collected = catalogue.collect(&[candidates[0][0].file], now, Some(1.0), |_| Ok(())).unwrap();
+        assert_eq!((collected.files, collected.bytes), (1, 512));
+        assert_eq!(catalogue.moment(now).unwrap(), catalogue.moment(now).unwrap());
     }
 }

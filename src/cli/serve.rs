@@ -6,8 +6,8 @@
 //! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
 
 use super::rooms;
-use crate::access::log::Log;
 use super::systemd::{self, Inherited};
+use crate::access::log::Log;
 use crate::archive::git::GitArchive;
 use crate::config::{Listen, Settings};
 use crate::http::status_body::Base;

@@ -187,7 +187,7 @@ impl Kitchen {
             names.extend_from_slice(keys);
             shared.store.publish(sealed, keys)
         };
-        match shared.catalogue.finish(claim.clone(), facts, Timestamp::now(), publish) {
+        match shared.catalogue.finish(claim.clone(), facts, start.elapsed(), Timestamp::now(), publish) {
             Ok(Finished::Done) => {
                 let took = start.elapsed();
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");

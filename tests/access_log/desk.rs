@@ -90,7 +90,7 @@ pub(crate) fn add_bundles(catalogue: &Catalogue, bundles: u32) {
         catalogue.order(&key(n), now, u64::MAX, Duration::ZERO).unwrap();
         let claim = catalogue.claim("test", now).unwrap().unwrap();
         let facts = FileFacts { size: 1000, allocated: 4096, blake3: [7; 32] };
-        catalogue.finish(claim, facts, now, |_| Ok(())).unwrap();
+        catalogue.finish(claim, facts, Duration::ZERO, now, |_| Ok(())).unwrap();
     }
 }
 

@@ -1,0 +1,169 @@
+//! Collection: the files in order of last access, and their end.
+//!
+//! A plan reads pages of [`Candidate`]s, each from an index alone and each as of its own moment, so
+//! that no read holds the log back. What was planned may have changed by the time it is done:
+//! [`Catalogue::collect`] looks at each file again inside the transaction that removes it.
+
+use super::clock;
+use super::error::Fault;
+use super::row::{collect, execute, first, key, unsigned};
+use super::{Catalogue, CatalogueError};
+use crate::key::BundleKey;
+use crate::time::Timestamp;
+use rusqlite::{Connection, Row};
+use std::io;
+use std::time::Duration;
+
+/// A row of the table `file`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(i64);
+
+impl FileId {
+    /// The row of this number.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+/// A file that may be collected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its row.
+    pub file: FileId,
+    /// When any of its names was last used, on the catalogue's clock.
+    pub last_access: Timestamp,
+    /// Bytes that it allocates on disk, once for all its names.
+    pub allocated: u64,
+    /// Whether any of its names is pinned.
+    pub pinned: bool,
+    /// What it is good for; nothing when it was not asked for.
+    pub merit: Merit,
+}
+
+/// What cooking a file again would cost, and how likely that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Merit {
+    /// How often its names were fetched.
+    pub hits: u64,
+    /// How long its cook took.
+    pub cook: Duration,
+    /// The inflation when it was last used.
+    pub credit: f64,
+}
+
+/// What a transaction of [`Catalogue::collect`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Files.
+    pub files: u64,
+    /// Their names.
+    pub names: u64,
+    /// Bytes that they allocated.
+    pub bytes: u64,
+    /// Files left alone: used or pinned since they were planned, or gone already.
+    pub passed_over: u64,
+}
+
+impl Catalogue {
+    /// What the catalogue calls the moment at which the machine's clock says `now`.
+    pub fn moment(&self, now: Timestamp) -> Result<Timestamp, CatalogueError> {
+        self.read("read the clock", |connection| Ok(clock::read(connection)?.at(now).now()))
+    }
+
+    /// The files after the given one in order of last access, with their merits if asked. A page
+    /// costs the same wherever it lies.
+    pub fn candidates(
+        &self,
+        after: Option<&Candidate>,
+        merits: bool,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, CatalogueError> {
+        let (time, id) = after.map_or((i64::MIN, i64::MIN), |last| (last.last_access.as_millis(), last.file.0));
+        let sql = if merits {
+            "SELECT f.id, f.last_access, f.allocated, f.pins > 0,
+                    (SELECT sum(b.hits) FROM bundle b WHERE b.file = f.id), f.cook_millis, f.credit
+             FROM file f INDEXED BY file_by_last_access
+             WHERE (f.last_access, f.id) > (?1, ?2) ORDER BY f.last_access, f.id LIMIT ?3"
+        } else {
+            "SELECT id, last_access, allocated, pins > 0 FROM file INDEXED BY file_by_last_access
+             WHERE (last_access, id) > (?1, ?2) ORDER BY last_access, id LIMIT ?3"
+        };
+        self.read("look for the least recently used", |connection| {
+            collect(connection, sql, (time, id, limit), |row| candidate(row, merits))
+        })
+    }
+
+    /// Removes files with all their names, in one transaction; give at most a hundred or so, for
+    /// others wait for the write lock meanwhile. `withdraw` takes each name's file away, then its
+    /// row goes. A file that has a pin now, or was used after `not_after`, is left alone.
+    ///
+    /// Should `withdraw` or the transaction fail, those withdrawn keep their rows: they read as
+    /// absent and heal, and a second call removes them.
+    pub fn collect(
+        &self,
+        files: &[FileId],
+        not_after: Timestamp,
+        inflation: Option<f64>,
+        mut withdraw: impl FnMut(&BundleKey) -> io::Result<()>,
+    ) -> Result<Collected, CatalogueError> {
+        self.write("collect bundles", |transaction| {
+            let mut collected = Collected::default();
+            for &file in files {
+                let sql = "SELECT allocated FROM file WHERE id = ?1 AND pins = 0 AND last_access <= ?2";
+                let bytes = first(transaction, sql, (file.0, not_after.as_millis()), |row| unsigned(row, 0))?;
+                let Some(bytes) = bytes else {
+                    collected.passed_over += 1;
+                    continue;
+                };
+                for name in names(transaction, file)? {
+                    withdraw(&name).map_err(Fault::Files)?;
+                    collected.names += 1;
+                }
+                execute(transaction, "DELETE FROM bundle WHERE file = ?1", [file.0])?;
+                // Gone with its last name; but one that had none goes too.
+                execute(transaction, "DELETE FROM file WHERE id = ?1", [file.0])?;
+                collected.files += 1;
+                collected.bytes += bytes;
+            }
+            if let Some(inflation) = inflation.filter(|inflation| inflation.is_finite()) {
+                let sql = "UPDATE gdsf SET inflation = ?1 WHERE one = 1 AND inflation < ?1";
+                execute(transaction, sql, [inflation])?;
+            }
+            Ok(collected)
+        })
+    }
+
+    /// The names of a file.
+    pub fn names_of(&self, file: FileId) -> Result<Vec<BundleKey>, CatalogueError> {
+        self.read("look for the names of a file", |connection| names(connection, file))
+    }
+
+    /// From now on what this process commits survives its own end and not, perhaps, a power cut.
+    /// For a process that only removes: rows that come back without their file read as absent, and
+    /// heal.
+    pub fn relax(&self) -> Result<(), CatalogueError> {
+        self.set_synchronous("normal")
+    }
+}
+
+fn candidate(row: &Row<'_>, merits: bool) -> Result<Candidate, Fault> {
+    let merit = if merits {
+        let millis = unsigned(row, 5)?;
+        let hits = row.get::<_, Option<i64>>(4)?.map_or(0, |hits| u64::try_from(hits).unwrap_or(0));
+        Merit { hits, cook: Duration::from_millis(millis), credit: row.get(6)? }
+    } else {
+        Merit::default()
+    };
+    Ok(Candidate {
+        file: FileId(row.get(0)?),
+        last_access: Timestamp::from_millis(row.get(1)?),
+        allocated: unsigned(row, 2)?,
+        pinned: row.get(3)?,
+        merit,
+    })
+}
+
+fn names(connection: &Connection, file: FileId) -> Result<Vec<BundleKey>, Fault> {
+    collect(connection, "SELECT kind, sha1git, format FROM bundle WHERE file = ?1", [file.0], |row| key(row, 0))
+}
