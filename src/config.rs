@@ -4,7 +4,7 @@
 //! from. An unknown key in the file is an error that names it. `larder config` prints what is in
 //! force in the form of the file.
 
-use crate::limits::MinFree;
+use crate::limits::{MinFree, Policy};
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,15 @@ pub struct Raw {
     /// Space that stays free on the disk, in bytes or as a share of it
     #[arg(long, env = "LARDER_MIN_FREE", global = true, hide_short_help = true, value_name = "SIZE|PERCENT")]
     pub min_free: Option<MinFree>,
+    /// Collect what was not used for longer; never unless set
+    #[arg(long, env = "LARDER_MAX_IDLE", global = true, hide_short_help = true, value_name = "TIME")]
+    pub max_idle: Option<Span>,
+    /// Never collect what was used less than this ago
+    #[arg(long, env = "LARDER_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
+    pub grace: Option<Span>,
+    /// What is collected first: lru, or gdsf, which weighs size and cooking time too
+    #[arg(long, env = "LARDER_POLICY", global = true, hide_short_help = true, value_name = "POLICY")]
+    pub policy: Option<Policy>,
     /// Access log of the web server in front, in larder's format; its hits are counted
     #[arg(long, env = "LARDER_ACCESS_LOG", global = true, hide_short_help = true, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
@@ -96,6 +105,9 @@ impl Raw {
             stop_grace: self.stop_grace.or(below.stop_grace),
             max_size: self.max_size.or(below.max_size),
             min_free: self.min_free.or(below.min_free),
+            max_idle: self.max_idle.or(below.max_idle),
+            grace: self.grace.or(below.grace),
+            policy: self.policy.or(below.policy),
             access_log: self.access_log.or(below.access_log),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),
@@ -137,6 +149,14 @@ pub struct Settings {
     pub max_size: Option<u64>,
     /// Space that stays free.
     pub min_free: MinFree,
+    /// What was not used for longer is collected.
+    #[serde(serialize_with = "optional_span", skip_serializing_if = "Option::is_none")]
+    pub max_idle: Option<Duration>,
+    /// What was used less than this ago is never collected.
+    #[serde(serialize_with = "span")]
+    pub grace: Duration,
+    /// What is collected first.
+    pub policy: Policy,
     /// The access log of the web server in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<PathBuf>,
@@ -170,6 +190,9 @@ impl Settings {
             stop_grace: raw.stop_grace.map_or(Duration::from_secs(30), |span| span.0),
             max_size: raw.max_size.map(|size| size.as_u64()),
             min_free: raw.min_free.unwrap_or(MinFree::Percent(5)),
+            max_idle: raw.max_idle.map(|span| span.0),
+            grace: raw.grace.map_or(Duration::from_mins(6), |span| span.0),
+            policy: raw.policy.unwrap_or_default(),
             access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
@@ -323,7 +346,7 @@ macro_rules! as_text {
         })*
     };
 }
-as_text! { from: Listen, MinFree, Span; to: Listen, MinFree }
+as_text! { from: Listen, MinFree, Policy, Span; to: Listen, MinFree, Policy }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes a reference to the field")]
 fn size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -337,6 +360,11 @@ fn optional_size<S: serde::Serializer>(bytes: &Option<u64>, serializer: S) -> Re
 
 fn span<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*span))
+}
+
+#[expect(clippy::ref_option, reason = "serde's serialize_with passes a reference to the field")]
+fn optional_span<S: serde::Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    span(&time.unwrap_or_default(), serializer)
 }
 
 #[cfg(test)]
@@ -362,6 +390,9 @@ mod tests {
             root_path = "/vault/"
             max_size = "200GiB"
             min_free = "12%"
+            max_idle = "90d"
+            grace = "10m"
+            policy = "gdsf"
             access_log = "/var/log/larder/access.log"
             cook_timeout = "1h 30m"
         "#);

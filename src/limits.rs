@@ -1,8 +1,10 @@
-//! Limits that several layers share as plain values: what the store may take of the disk.
+//! Limits that several layers share as plain values: what the store may take of the disk, and what
+//! goes first when it takes more.
 
 use bytesize::ByteSize;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What the bundles may take of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +13,47 @@ pub struct RoomLimits {
     pub max_size: Option<u64>,
     /// Space that stays free for others.
     pub min_free: MinFree,
+    /// What was used less than this ago is never collected.
+    pub grace: Duration,
+    /// What is collected first.
+    pub policy: Policy,
 }
+
+/// What is collected first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// What was used least recently.
+    #[default]
+    Lru,
+    /// Among what was used least recently, what costs least to cook again for the room it takes and
+    /// was asked for least often.
+    Gdsf,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Lru => "lru",
+            Self::Gdsf => "gdsf",
+        })
+    }
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "lru" => Ok(Self::Lru),
+            "gdsf" => Ok(Self::Gdsf),
+            _ => Err(format!("{text:?} is neither lru nor gdsf")),
+        }
+    }
+}
+
+/// The fewest inodes that stay free where `min_free` is a size: a bundle takes one and up to three
+/// directories.
+const MIN_INODES: u64 = 256;
 
 /// Space that must stay free: `5%` or `10GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +71,17 @@ impl MinFree {
         match self {
             Self::Percent(percent) => total / 100 * u64::from(percent),
             Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The inodes that must stay free on a file system of `total` inodes; none on one that sets no
+    /// limit (btrfs) and reports zero.
+    #[must_use]
+    pub fn inodes_of(self, total: u64) -> u64 {
+        match self {
+            _ if total == 0 => 0,
+            Self::Percent(percent) => (total / 100 * u64::from(percent)).max(MIN_INODES),
+            Self::Bytes(_) => MIN_INODES,
         }
     }
 }

@@ -17,9 +17,14 @@ pub(super) fn catalogue_path(settings: &Settings) -> PathBuf {
 
 /// The catalogue, only to be read; a clear error where nothing was ever cooked.
 pub(super) fn read_catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    Ok(Catalogue::open(&expect_catalogue(settings)?, Access::Read)?)
+}
+
+/// Where the catalogue lies; a clear error where nothing was ever cooked.
+pub(super) fn expect_catalogue(settings: &Settings) -> anyhow::Result<PathBuf> {
     let path = catalogue_path(settings);
     anyhow::ensure!(path.exists(), "there is no larder in {} yet: `larder serve` makes one", settings.data.display());
-    Ok(Catalogue::open(&path, Access::Read)?)
+    Ok(path)
 }
 
 /// The archive of the settings. Finds no repository yet.
@@ -27,6 +32,12 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
     // Large deltified objects are resolved in files without a name, on the disk of the data.
     std::fs::create_dir_all(&settings.data).with_context(|| format!("cannot make {}", settings.data.display()))?;
     Ok(Arc::new(GitArchive::new(settings.git.clone())?.with_scratch(settings.data.clone())))
+}
+
+/// What the bundles may take of the disk.
+pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
+    let Settings { max_size, min_free, grace, policy, .. } = *settings;
+    RoomLimits { max_size, min_free, grace, policy }
 }
 
 /// The kitchen of the settings, with its store and catalogue, made where they are not there yet.
@@ -39,7 +50,7 @@ pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::
         max_queue: settings.max_queue,
         max_bundle_size: settings.max_bundle_size,
         cook_timeout: settings.cook_timeout,
-        room: RoomLimits { max_size: settings.max_size, min_free: settings.min_free },
+        room: room_limits(settings),
     };
     Ok(Kitchen::new(archive, store, catalogue, limits))
 }
