@@ -61,6 +61,16 @@ impl Store {
         }
     }
 
+    /// Deletes a bundle at once, at its name. `false` when nothing stands there. For a disk with no
+    /// room for another name, or for this process's folder: it works without one.
+    pub fn erase(&self, key: &BundleKey) -> io::Result<bool> {
+        match fs::unlinkat(&self.shared.root, layout::relative_path(key), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(dir::said("delete", &self.path(key), error)),
+        }
+    }
+
     /// Renames a file of our folder to the name of `key`.
     fn put(&self, scratch: &Scratch, key: &BundleKey, changed: &mut Vec<OwnedFd>) -> io::Result<()> {
         let [.., name] = layout::parts(key);

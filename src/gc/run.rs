@@ -1,0 +1,112 @@
+//! The going: files leave their names inside the catalogue's transaction and the disk after it.
+//! `mod.rs` has the crash order.
+
+use super::Plan;
+use crate::catalogue::{Catalogue, CatalogueError, Collected, FileId};
+use crate::key::BundleKey;
+use crate::store::{Store, Withdrawn};
+use std::io;
+
+/// Files removed in one transaction, so that others get the write lock in between.
+const BATCH: usize = 100;
+
+/// What a run removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files.
+    pub files: u64,
+    /// Their names.
+    pub names: u64,
+    /// Bytes that they allocated.
+    pub bytes: u64,
+    /// Files of the plan that were left alone: used or pinned since, or gone already.
+    pub passed_over: u64,
+}
+
+impl Removed {
+    fn add(&mut self, collected: &Collected) {
+        self.files += collected.files;
+        self.names += collected.names;
+        self.bytes += collected.bytes;
+        self.passed_over += collected.passed_over;
+    }
+}
+
+/// Removes what was planned. After each transaction `after` gets what it withdrew, to be dropped,
+/// which deletes it, now or once a lock was let go of; and what was removed so far.
+///
+/// # Errors
+/// The catalogue's. What was unlinked by then stays so; its rows read as absent and heal.
+pub fn run(
+    plan: &Plan,
+    store: &Store,
+    catalogue: &Catalogue,
+    mut after: impl FnMut(Vec<Withdrawn>, &Removed),
+) -> Result<Removed, CatalogueError> {
+    let mut removed = Removed::default();
+    let mut unwritten = Vec::new();
+    for batch in plan.victims.chunks(BATCH) {
+        match remove(plan, batch, store, catalogue) {
+            Ok((collected, withdrawn)) => {
+                removed.add(&collected);
+                after(withdrawn, &removed);
+            }
+            // Not even deleting them has made room for saying so. The next ones may.
+            Err(error) if error.is_storage_full() => unwritten.push(batch),
+            Err(error) => return Err(error),
+        }
+    }
+    for batch in unwritten {
+        let (collected, withdrawn) = remove(plan, batch, store, catalogue)?;
+        removed.add(&collected);
+        after(withdrawn, &removed);
+    }
+    Ok(removed)
+}
+
+/// Removes a batch; where the catalogue has no room to be written, the bytes go first.
+fn remove(
+    plan: &Plan,
+    batch: &[FileId],
+    store: &Store,
+    catalogue: &Catalogue,
+) -> Result<(Collected, Vec<Withdrawn>), CatalogueError> {
+    let Some(not_after) = plan.newest else { return Ok(Default::default()) };
+    let try_once = || {
+        let mut withdrawn = Vec::new();
+        let collected = catalogue.collect(batch, not_after, plan.inflation, |key| {
+            withdrawn.extend(take(store, key)?);
+            Ok(())
+        });
+        // On an error they are dropped here, which unlinks them.
+        collected.map(|collected| (collected, withdrawn))
+    };
+    match try_once() {
+        Err(error) if error.is_storage_full() => {
+            tracing::warn!(%error, "no room to write: deleting first");
+            try_once()
+        }
+        answer => answer,
+    }
+}
+
+/// Takes a bundle away from its name; by deleting it where there is no room for another name.
+fn take(store: &Store, key: &BundleKey) -> io::Result<Option<Withdrawn>> {
+    match store.withdraw(key) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => store.erase(key).map(|_| None),
+        answer => answer,
+    }
+}
+
+/// Deletes the first files of a plan, with no word to the catalogue, where there is no room to even
+/// open it for writing: the disk must have room again for that. Their rows read as absent; the
+/// collection that follows removes them. Nobody else may have the catalogue open.
+pub fn unlink_first(plan: &Plan, store: &Store, catalogue: &Catalogue) -> io::Result<u64> {
+    let mut deleted = 0;
+    for &file in plan.victims.iter().take(BATCH) {
+        for name in catalogue.names_of(file).map_err(io::Error::other)? {
+            deleted += u64::from(store.erase(&name)?);
+        }
+    }
+    Ok(deleted)
+}
