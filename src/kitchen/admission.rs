@@ -1,21 +1,35 @@
 //! Room: what a new bundle may take of the disk. Owns the sum that the drafts of this process have
-//! reserved; knows no queue and no HTTP.
+//! reserved, and the making of room; knows no queue and no HTTP.
 //!
 //! A draft reserves its space in steps as it grows ([`Reservation`]), so that many cooks at once
 //! cannot together pass a limit that each of them keeps alone. What other processes draft is seen
-//! in the free space of the disk.
+//! in the free space of the disk. Where a step does not fit, bundles are collected, by the plan that
+//! `larder gc` makes: just enough, the least recently used first, none that is pinned or was used
+//! within the grace. Where that cannot make enough room nothing is removed, and the step is refused.
+//!
+//! **Locks.** `making` is held from the plan to the commit that forgets the files, so that two cooks
+//! that find no room do not both remove as much as one of them needs. They are unlinked after it was
+//! let go of; until then they count as free (`leaving`).
 
 use crate::catalogue::Catalogue;
-use crate::limits::RoomLimits;
+use crate::gc::{self, Limits, Plan};
+use crate::limits::{Policy, RoomLimits};
 use crate::store::Store;
+use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// How much a draft reserves at a time, in bytes.
-const STEP: u64 = 16 << 20;
+/// How much a draft reserves at a time, in bytes: as much as it has already, within these.
+const FIRST_STEP: u64 = 256 << 10;
+const LAST_STEP: u64 = 16 << 20;
 
-/// The free inodes below which nothing is cooked: a bundle takes one and up to two directories.
-const MIN_INODES: u64 = 256;
+/// Most files collected to make room once. A store that is further over its limits, for they were
+/// lowered perhaps, gets there in several goes, and nobody waits for all of them.
+const FILES_AT_ONCE: usize = 2000;
+
+/// How often room is made for one step before it is refused.
+const TRIES: usize = 4;
 
 /// The room that is left, shared by all cooks of this process.
 pub(super) struct Room {
@@ -23,44 +37,104 @@ pub(super) struct Room {
     catalogue: Catalogue,
     limits: RoomLimits,
     reserved: AtomicU64,
+    /// Bytes of files that are being unlinked.
+    leaving: AtomicU64,
+    making: Mutex<()>,
 }
 
 impl Room {
     pub(super) fn new(store: Store, catalogue: Catalogue, limits: RoomLimits) -> Self {
-        Self { store, catalogue, limits, reserved: AtomicU64::new(0) }
+        let (reserved, leaving) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { store, catalogue, limits, reserved, leaving, making: Mutex::new(()) }
     }
 
-    /// Whether `more` bytes may be taken beside all that is reserved already.
+    /// Whether there is room for another bundle, or room can be made. Removes nothing yet.
     ///
     /// # Errors
     /// An error of kind [`io::ErrorKind::StorageFull`] that says which limit is in the way.
-    pub(super) fn check(&self, more: u64) -> io::Result<()> {
-        let wanted = self.reserved.load(Ordering::Acquire).saturating_add(more);
-        if let Some(max_size) = self.limits.max_size {
-            let used = self.catalogue.totals().map_err(io::Error::other)?.allocated;
-            if used.saturating_add(wanted) > max_size {
-                return Err(full("the bundles take as much as max_size allows"));
-            }
-        }
-        let free = self.store.free()?;
-        if free.bytes.saturating_sub(more) < self.limits.min_free.of(free.total_bytes) {
-            return Err(full("less than min_free is left on the disk"));
-        }
-        // File systems without a fixed number of inodes (btrfs) report none at all.
-        if free.total_inodes > 0 && free.inodes < MIN_INODES {
-            return Err(full("the disk has no inodes left"));
-        }
-        Ok(())
+    pub(super) fn check(&self) -> io::Result<()> {
+        // Whether there is enough to remove is the same for every policy, and quickest so.
+        let plan = self.plan(1, 1, Policy::Lru)?;
+        if plan.is_enough() { Ok(()) } else { Err(full(&plan)) }
     }
 
     /// Nothing reserved yet; see [`Reservation::writing`].
     pub(super) fn reservation(&self) -> Reservation<'_> {
         Reservation { room: self, reserved: 0 }
     }
+
+    /// Reserves `step` bytes, collecting what must go for them.
+    fn reserve(&self, step: u64) -> io::Result<()> {
+        self.reserved.fetch_add(step, Ordering::AcqRel);
+        self.make(step).inspect_err(|_| self.give_back(step))
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Sees to it that what is reserved fits, the last `step` bytes of it being still unwritten.
+    fn make(&self, step: u64) -> io::Result<()> {
+        for _ in 0..TRIES {
+            let plan = self.plan(step, 0, self.limits.policy)?;
+            if !plan.is_enough() {
+                return Err(full(&plan));
+            }
+            if plan.victims.is_empty() {
+                return Ok(());
+            }
+            self.collect(step)?;
+        }
+        Err(io::Error::new(io::ErrorKind::StorageFull, "what is collected is used up at once by others"))
+    }
+
+    fn collect(&self, step: u64) -> io::Result<()> {
+        let mut withdrawn = Vec::new();
+        let removed = {
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            // Anew: somebody else may have made the room meanwhile.
+            let mut plan = self.plan(step, 0, self.limits.policy)?;
+            plan.victims.truncate(FILES_AT_ONCE);
+            let removed =
+                gc::run(&plan, &self.store, &self.catalogue, |files, _| withdrawn.extend(files)).map_err(|error| {
+                    let full = error.is_storage_full();
+                    let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+                    io::Error::new(kind, error)
+                })?;
+            self.leaving.fetch_add(removed.bytes, Ordering::AcqRel);
+            removed
+        };
+        drop(withdrawn);
+        self.leaving.fetch_sub(removed.bytes, Ordering::AcqRel);
+        if removed.files > 0 {
+            tracing::info!(files = removed.files, bytes = removed.bytes, "collected to make room");
+        }
+        Ok(())
+    }
+
+    /// What must go so that `step` more bytes fit on the disk, and `more` besides what is reserved
+    /// within `max_size`.
+    fn plan(&self, step: u64, more: u64, policy: Policy) -> io::Result<Plan> {
+        let mut stock = gc::stock(&self.store, &self.catalogue)?;
+        stock.wanted = step;
+        stock.coming = self.reserved.load(Ordering::Acquire).saturating_add(more);
+        stock.free.bytes = stock.free.bytes.saturating_add(self.leaving.load(Ordering::Acquire));
+        let now = self.catalogue.moment(Timestamp::now()).map_err(io::Error::other)?;
+        let limits = Limits { room: RoomLimits { policy, ..self.limits }, max_idle: None };
+        gc::plan(gc::candidates(&self.catalogue, policy), &stock, &limits, now).map_err(io::Error::other)
+    }
 }
 
-fn full(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::StorageFull, why.to_owned())
+/// Which limit is in the way.
+fn full(plan: &Plan) -> io::Error {
+    let why = if plan.missing_bytes == 0 {
+        "the disk has no inodes left"
+    } else if plan.asked.max_size >= plan.asked.min_free {
+        "the bundles take as much as max_size allows"
+    } else {
+        "less than min_free is left on the disk"
+    };
+    io::Error::new(io::ErrorKind::StorageFull, format!("{why}, and nothing more may be collected now"))
 }
 
 /// What one draft has reserved; ends with it.
@@ -77,9 +151,9 @@ impl Reservation<'_> {
 
     fn reach(&mut self, upto: u64) -> io::Result<()> {
         while self.reserved < upto {
-            self.room.check((upto - self.reserved).min(STEP))?;
-            self.room.reserved.fetch_add(STEP, Ordering::AcqRel);
-            self.reserved += STEP;
+            let step = self.reserved.clamp(FIRST_STEP, LAST_STEP);
+            self.room.reserve(step)?;
+            self.reserved += step;
         }
         Ok(())
     }
@@ -87,7 +161,7 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.room.reserved.fetch_sub(self.reserved, Ordering::AcqRel);
+        self.room.give_back(self.reserved);
     }
 }
 

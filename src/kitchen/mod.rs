@@ -11,7 +11,7 @@
 //! its cooks go back to the queue and its drafts are deleted, at start-up and every few seconds.
 //!
 //! **Locks.** The maps of running cooks, of waiters and of absences are each held for one lookup
-//! and never together.
+//! and never together; `admission.rs` says what is held while room is made.
 
 mod absence;
 mod admission;
@@ -178,7 +178,7 @@ impl Kitchen {
         if !self.archive_has(key.kind(), key)? {
             return Err(OrderError::NotFound);
         }
-        shared.room.check(1).map_err(OrderError::NoRoom)?;
+        shared.room.check().map_err(OrderError::NoRoom)?;
         match shared.catalogue.order(key, Timestamp::now(), shared.limits.max_queue, retry_failed_after)? {
             catalogue::Order::Queued => {
                 shared.work.notify_one();
