@@ -2,11 +2,13 @@
 //! thin caller of the rooms below.
 //!
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
-//! wrong; 3 there is no such bundle.
+//! wrong; 3 there is no such bundle. Those of `gc` besides stand there.
 
 mod cook;
+mod gc;
 mod list;
 mod man;
+mod pin;
 mod remove;
 mod rooms;
 mod serve;
@@ -55,6 +57,19 @@ enum Command {
     Status(status::Args),
     /// Remove bundles from the store
     Remove(remove::Args),
+    /// Collect bundles, least recently used first, until the limits hold
+    ///
+    /// The limits are --max-size, --min-free and --max-idle. What is pinned or was used within --grace
+    /// stays, whatever the limits.
+    ///
+    /// Exit codes: 0 the limits hold now; 1 it failed; 4 they cannot hold, for all that is left is
+    /// pinned or was used within the grace; 5 over half of the store would go because of --max-idle
+    /// alone, and --force was not given: nothing was removed; 6 another collection is running.
+    Gc(gc::Args),
+    /// Keep bundles from being collected
+    Pin(pin::Args),
+    /// Let bundles be collected again
+    Unpin(pin::Args),
     /// Print the settings in force, as a larder.toml
     Config,
     /// Print a completion script for a shell
@@ -94,14 +109,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => serve::run(&settings()?).map(|()| ExitCode::SUCCESS),
         Command::Cook(args) => cook::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::List(args) => list::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
-        Command::Status(args) => {
-            let found = status::run(&settings()?, &args)?;
-            Ok(if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() })
-        }
-        Command::Remove(args) => {
-            let found = remove::run(&settings()?, &args)?;
-            Ok(if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() })
-        }
+        Command::Status(args) => status::run(&settings()?, &args).map(known),
+        Command::Remove(args) => remove::run(&settings()?, &args).map(known),
+        Command::Gc(args) => gc::run(&settings()?, &args),
+        Command::Pin(args) => pin::run(&settings()?, &args, true).map(known),
+        Command::Unpin(args) => pin::run(&settings()?, &args, false).map(known),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -111,6 +123,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Man { out } => man::run(Cli::command(), out.as_deref()).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn known(found: bool) -> ExitCode {
+    if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() }
 }
 
 fn settings(config: Option<&Path>, flags: Raw) -> anyhow::Result<Settings> {

@@ -1,0 +1,194 @@
+//! `larder gc`: collects until the limits hold. For cron and for people.
+
+use super::rooms;
+use crate::catalogue::{Access, Catalogue};
+use crate::config::Settings;
+use crate::gc::{self, Limits, Plan, Removed, Stock};
+use crate::store::Store;
+use crate::time::Timestamp;
+use anyhow::Context;
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// The limits do not hold: all that is left is pinned or was used within the grace.
+const UNMET: u8 = 4;
+/// Over half of the store would go because of age alone, and nobody said `--force`.
+const REFUSED: u8 = 5;
+/// Another collection is running.
+const BUSY: u8 = 6;
+
+const TEMPLATE: &str = "removing {bar:30} {pos}/{len} files";
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove over half of the store because of --max-idle alone, if it comes to that
+    #[arg(long)]
+    force: bool,
+    /// Print the plan, and what was done, as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    rooms::expect_catalogue(settings)?;
+    let limits = Limits { room: rooms::room_limits(settings), max_idle: settings.max_idle };
+    let _lock;
+    if !args.dry_run {
+        let Some(lock) = gc::Lock::take(&settings.data)? else {
+            eprintln!("larder: another collection is running in {}", settings.data.display());
+            return Ok(BUSY.into());
+        };
+        _lock = lock;
+    }
+    let (store, catalogue) = open(settings, args)?;
+    let (stock, plan) = plan(&store, &catalogue, &limits)?;
+    let refused = plan.suspicious && !args.force;
+    if !args.json {
+        super::print(&describe(&stock, &plan, &limits))?;
+    }
+    let removed = if args.dry_run || refused {
+        None
+    } else {
+        catalogue.relax()?;
+        let bar = bar(plan.victims.len());
+        let removed = gc::run(&plan, &store, &catalogue, |withdrawn, sofar| {
+            drop(withdrawn);
+            bar.set_position(sofar.files + sofar.passed_over);
+        });
+        bar.finish_and_clear();
+        Some(removed.context("cannot collect")?)
+    };
+    if args.json {
+        super::print_json(&as_json(&stock, &plan, &limits, removed.as_ref(), refused))?;
+    } else if let Some(removed) = &removed {
+        super::print(&said(removed))?;
+    }
+    if refused {
+        eprintln!(
+            "larder: over half of the store would go because of max_idle alone; the clock may have jumped: \
+             look at the plan, then say --force"
+        );
+        return Ok(REFUSED.into());
+    }
+    Ok(if plan.is_enough() { ExitCode::SUCCESS } else { UNMET.into() })
+}
+
+fn plan(store: &Store, catalogue: &Catalogue, limits: &Limits) -> anyhow::Result<(Stock, Plan)> {
+    let stock = gc::stock(store, catalogue)?;
+    let now = catalogue.moment(Timestamp::now())?;
+    let plan = gc::plan(gc::candidates(catalogue, limits.room.policy), &stock, limits, now)?;
+    Ok((stock, plan))
+}
+
+fn open(settings: &Settings, args: &Args) -> anyhow::Result<(Store, Catalogue)> {
+    let path = rooms::catalogue_path(settings);
+    if args.dry_run {
+        let store = Store::open_read_only(&settings.data).context("cannot open the store")?;
+        return Ok((store, Catalogue::open(&path, Access::Read)?));
+    }
+    Ok((Store::open(&settings.data).context("cannot open the store")?, Catalogue::open(&path, Access::Write)?))
+}
+
+fn bar(files: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(TEMPLATE).expect("because a test builds it from the same constant");
+    ProgressBar::new(files as u64).with_style(style)
+}
+
+/// The plan for a person.
+fn describe(stock: &Stock, plan: &Plan, limits: &Limits) -> String {
+    let (room, free, asked) = (&limits.room, &stock.free, &plan.asked);
+    let mut text = format!(
+        "in the store  {} files, {}; free on the disk {} of {}\n",
+        stock.files,
+        ByteSize(stock.allocated),
+        ByteSize(free.bytes),
+        ByteSize(free.total_bytes)
+    );
+    let mut limit = |name: &str, value: String, over: u64, what: String| {
+        let verdict = if over == 0 { "holds".to_owned() } else { what };
+        let _ = writeln!(text, "{name:<12}  {value}: {verdict}");
+    };
+    let asks = |bytes| format!("asks for {}", ByteSize(bytes));
+    if let Some(max_size) = room.max_size {
+        limit("max_size", ByteSize(max_size).to_string(), asked.max_size, asks(asked.max_size));
+    }
+    let inodes = asked.min_free_inodes;
+    let what = if inodes == 0 { asks(asked.min_free) } else { format!("{} and {inodes} inodes", asks(asked.min_free)) };
+    limit("min_free", room.min_free.to_string(), asked.min_free.max(inodes), what);
+    if let Some(max_idle) = limits.max_idle {
+        let what = format!("asks for {} files", asked.max_idle);
+        limit("max_idle", humantime::format_duration(max_idle).to_string(), asked.max_idle, what);
+    }
+    let _ = writeln!(text, "to remove     {} files, {}", plan.total.files, ByteSize(plan.total.bytes));
+    if let (Some(oldest), Some(newest)) = (plan.oldest, plan.newest) {
+        let _ = writeln!(text, "last used     {oldest} to {newest}");
+    }
+    if plan.pinned.files > 0 {
+        let _ = writeln!(text, "pinned        {} files, {}", plan.pinned.files, ByteSize(plan.pinned.bytes));
+    }
+    if !plan.is_enough() {
+        let grace = humantime::format_duration(room.grace);
+        let why = if plan.reached_grace { format!("used within {grace}") } else { "pinned".to_owned() };
+        let inodes = plan.missing_inodes;
+        let _ =
+            writeln!(text, "not met       by {} and {inodes} inodes: the rest is {why}", ByteSize(plan.missing_bytes));
+    }
+    text
+}
+
+fn said(removed: &Removed) -> String {
+    let mut text =
+        format!("removed       {} files ({} names), {}\n", removed.files, removed.names, ByteSize(removed.bytes));
+    if removed.passed_over > 0 {
+        let _ = writeln!(text, "left alone    {} files used or pinned meanwhile, or gone already", removed.passed_over);
+    }
+    text
+}
+
+fn as_json(stock: &Stock, plan: &Plan, limits: &Limits, removed: Option<&Removed>, refused: bool) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "store": { "files": stock.files, "allocated": stock.allocated },
+        "disk": {
+            "free": stock.free.bytes, "total": stock.free.total_bytes,
+            "free_inodes": stock.free.inodes, "total_inodes": stock.free.total_inodes,
+        },
+        "policy": limits.room.policy.to_string(),
+        "asked": {
+            "max_size": plan.asked.max_size, "min_free": plan.asked.min_free,
+            "min_free_inodes": plan.asked.min_free_inodes, "max_idle": plan.asked.max_idle,
+        },
+        "plan": {
+            "files": plan.total.files, "bytes": plan.total.bytes,
+            "oldest": time(plan.oldest), "newest": time(plan.newest),
+            "by_age_alone": plan.by_age_alone.files,
+            "pinned": plan.pinned.files,
+        },
+        "missing": { "bytes": plan.missing_bytes, "inodes": plan.missing_inodes },
+        "refused": refused,
+        "removed": removed.map(|removed| json!({
+            "files": removed.files, "names": removed.names, "bytes": removed.bytes,
+            "passed_over": removed.passed_over,
+        })),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_of_the_progress_bar_is_legal() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+}
