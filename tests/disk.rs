@@ -6,54 +6,12 @@
 mod common;
 
 use common::client::request;
+use common::disk::{Mount, fill, skipped};
 use common::kitchenware::{Random, all_served_are_right, menu, nothing_is_left_over};
 use common::server::Server;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// A mounted file system; unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// `None` where this process may not mount.
-    fn tmpfs(on: &Path, size: &str) -> Option<Self> {
-        let options = format!("size={size},mode=0755");
-        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], on).then(|| Self(on.to_owned()))
-    }
-
-    /// The folder mounted on itself, so that it alone can be made read-only.
-    fn onto_itself(folder: &Path) -> Option<Self> {
-        mount(&["--bind", folder.to_str().unwrap()], folder).then(|| Self(folder.to_owned()))
-    }
-
-    /// Read-only or writable again. A draft that is open at the moment makes it wait.
-    fn remount(&self, how: &str) {
-        for _ in 0..600 {
-            if mount(&["-o", &format!("remount,bind,{how}")], &self.0) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("cannot remount {how}");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
-    }
-}
-
-fn mount(args: &[&str], on: &Path) -> bool {
-    Command::new("mount").args(args).arg(on).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-}
-
-fn skipped() {
-    println!("skipped: this test mounts a file system, which takes root");
-}
 
 #[test]
 fn a_full_disk_breaks_nothing_and_every_cook_is_done_when_there_is_room_again() {
@@ -98,18 +56,6 @@ fn a_full_disk_breaks_nothing_and_every_cook_is_done_when_there_is_room_again() 
     }
     all_served_are_right(&server, &menu);
     nothing_is_left_over(&server, &data);
-}
-
-fn fill(filler: &Path, disk: &Path, leave: u64) {
-    let _ = fs::remove_file(filler);
-    let free = {
-        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(disk).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().nth(1).unwrap().trim().parse::<u64>().unwrap()
-    };
-    let size = free.saturating_sub(leave).max(1).to_string();
-    // Others write meanwhile, so that it may not fit: then the disk is as full as it can be.
-    let _ = Command::new("fallocate").args(["-l", &size]).arg(filler).stderr(Stdio::null()).status();
 }
 
 #[test]
