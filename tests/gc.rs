@@ -307,7 +307,7 @@ fn on_a_disk_that_others_filled_hits_are_answered_and_collection_needs_no_room()
     fill_up(&filler, disk.path());
     assert_eq!(all_served_are_right(&server, &menu), 8);
     let refused = server.post(&format!("/vault/{}", keys[8]));
-    assert_eq!(refused.status, 507, "all was used within the grace");
+    assert_eq!(refused.status, 507, "all was used within the grace: {}", String::from_utf8_lossy(&refused.body));
 
     let (code, done) = gc(&data, &["--min-free", "4MiB", "--grace", "0s"]);
     assert_eq!(code, 0, "{done}");

@@ -58,6 +58,11 @@ impl Room {
         if plan.is_enough() { Ok(()) } else { Err(full(&plan)) }
     }
 
+    /// Collects what must go for a first step, for a catalogue that has no room to be written.
+    pub(super) fn make_some(&self) -> io::Result<()> {
+        self.make(FIRST_STEP)
+    }
+
     /// Nothing reserved yet; see [`Reservation::writing`].
     pub(super) fn reservation(&self) -> Reservation<'_> {
         Reservation { room: self, reserved: 0 }

@@ -46,7 +46,13 @@ enum Outcome {
 impl Kitchen {
     /// Takes the oldest place in the queue and cooks it. `false` when none is ready.
     fn cook_next(&self) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim(self.0.store.process(), Timestamp::now())?;
+        let claim = self.0.catalogue.claim(self.0.store.process(), Timestamp::now()).inspect_err(|error| {
+            if error.is_storage_full()
+                && let Err(error) = self.0.room.make_some()
+            {
+                tracing::warn!(%error, "no room even to take a cook from the queue");
+            }
+        })?;
         Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
     }
 

@@ -178,8 +178,16 @@ impl Kitchen {
         if !self.archive_has(key.kind(), key)? {
             return Err(OrderError::NotFound);
         }
-        shared.room.check().map_err(OrderError::NoRoom)?;
-        match shared.catalogue.order(key, Timestamp::now(), shared.limits.max_queue, retry_failed_after)? {
+        shared.room.check().map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => OrderError::NoRoom(error),
+            _ => OrderError::Store(error),
+        })?;
+        let order = || shared.catalogue.order(key, Timestamp::now(), shared.limits.max_queue, retry_failed_after);
+        let ordered = match order() {
+            Err(error) if error.is_storage_full() && shared.room.make_some().is_ok() => order(),
+            ordered => ordered,
+        };
+        match ordered? {
             catalogue::Order::Queued => {
                 shared.work.notify_one();
                 Ok(Ordered::Queued)

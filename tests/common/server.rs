@@ -51,6 +51,7 @@ impl Server {
     }
 
     /// Asks for a bundle and waits until it is done or failed; gives its status body.
+    #[track_caller]
     pub(crate) fn cook(&self, key: &str) -> serde_json::Value {
         let target = format!("/vault/{key}");
         let ordered = self.send("POST", &target, &[("Prefer", "wait=60")]);
