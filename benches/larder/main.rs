@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook hit status start big` for those named.
+//! `cargo bench -- cook hit status start policy scale delete big` for those named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
 //! does not. `benches/README.md` keeps what was found.
@@ -12,6 +12,8 @@ mod common;
 mod cook;
 mod hit;
 mod latency;
+mod policy;
+mod scale;
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
@@ -27,6 +29,15 @@ fn main() {
     }
     if wanted("start") {
         latency::of_start_with_a_million_rows();
+    }
+    if wanted("policy") {
+        policy::of_collection();
+    }
+    if wanted("scale") {
+        scale::of_the_catalogue();
+    }
+    if wanted("delete") {
+        scale::of_real_files();
     }
     if wanted("big") {
         cook::of_a_4_gib_file();
