@@ -320,7 +320,25 @@ fn on_a_disk_that_others_filled_hits_are_answered_and_collection_needs_no_room()
     fs::remove_file(&filler).unwrap();
     fill_up(&filler, disk.path());
     assert_eq!(server.cook(keys[9])["status"], "done");
+
+    // Nor does it take a server that has the catalogue open already.
     fs::remove_file(&filler).unwrap();
+    for key in &keys {
+        assert_eq!(server.cook(key)["status"], "done");
+    }
+    assert!(server.terminate().success());
+    // Whoever closes it last clears away its log and the log's index: there is no room for another.
+    assert_eq!(larder(&data, &["unpin", keys[0]]).status.code(), Some(0));
+    assert!(!data.join("catalogue.db-shm").exists());
+    fill_up(&filler, disk.path());
+    let output = larder(&data, &["gc", "--json", "--min-free", "1MiB", "--grace", "0s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("deleting first"), "{said}");
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(matches!(done["removed"]["files"].as_u64(), Some(2..5)), "{done}");
+    let server = Server::start(&data, &[folder.path()], &["--min-free", "1MiB"]);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(server.cook(keys[9])["status"], "done");
     assert!(all_served_are_right(&server, &menu) >= 1);
     wait_for_no_drafts(&data);
     nothing_is_left_over(&server, &data);

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{File, Permissions, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ const NETWORK: [(u32, &str); 7] = [
 pub(super) struct Opened {
     /// Its path, with no symlink in it.
     pub(super) path: PathBuf,
-    /// `None` with `Access::Read`.
+    /// `None` with `Access::Read` and `Access::Frozen`.
     pub(super) writer: Option<Connection>,
     /// Our share of the lock.
     pub(super) hold: Option<File>,
@@ -51,8 +52,10 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, access: Access) -> Result<Opened, CatalogueError> {
     let path = resolve(path)?;
     refuse_network(&path)?;
-    if access == Access::Read {
-        return open_to_read(path);
+    match access {
+        Access::Migrate | Access::Write => {}
+        Access::Read => return open_to_read(path),
+        Access::Frozen => return open_frozen(path),
     }
     let hold = lock_file(&path)?;
     create(&path)?;
@@ -67,6 +70,36 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, CatalogueError> 
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.pragma_update(None, "query_only", true).map_err(|e| sqlite("open the catalogue", path, e))?;
     Ok(connection)
+}
+
+/// A further connection, to a file that nobody changes: SQLite then locks nothing and looks for no
+/// log.
+pub(super) fn connect_frozen(path: &Path) -> Result<Connection, CatalogueError> {
+    let name = percent_encoding::percent_encode(path.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    connect(Path::new(&format!("file:{name}?immutable=1")), flags)
+}
+
+/// Holds the lock alone, so that the file is whole and stays as it is.
+fn open_frozen(path: PathBuf) -> Result<Opened, CatalogueError> {
+    let lock = lock_path(&path);
+    let hold = File::open(&lock).map_err(|e| failed("open", &lock, e))?;
+    match hold.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path }),
+        Err(TryLockError::Error(error)) => return Err(failed("lock", &lock, error)),
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // What a killed process committed is in its log still, and only opening it in full reads that.
+    if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
+        return Err(failed("read without its log", &path, io::ErrorKind::StorageFull.into()));
+    }
+    match state(&path, &connect_frozen(&path)?)? {
+        State::Current => Ok(Opened { path, writer: None, hold: Some(hold) }),
+        State::New => Err(CatalogueError::Absent { path }),
+        State::Other(found) => Err(CatalogueError::Version { path, found, known: VERSION }),
+    }
 }
 
 fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {

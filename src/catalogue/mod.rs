@@ -59,6 +59,9 @@ pub enum Access {
     Write,
     /// Read, in a catalogue of this version only.
     Read,
+    /// Read, and make nothing, not even the companions that reading takes: for a disk without room
+    /// for them. Refused while anybody else has the catalogue open.
+    Frozen,
 }
 
 /// The catalogue of one data directory. Cheap to clone: all clones are one.
@@ -69,7 +72,7 @@ pub struct Catalogue {
 
 #[derive(Debug)]
 struct Shared {
-    /// `None` with `Access::Read`.
+    /// `None` with `Access::Read` and `Access::Frozen`.
     writer: Option<Mutex<Connection>>,
     readers: Pool,
     path: std::path::PathBuf,
@@ -81,7 +84,7 @@ impl Catalogue {
     /// Opens the catalogue at `path`, whose folder must exist.
     pub fn open(path: &Path, access: Access) -> Result<Self, CatalogueError> {
         let opened = migrate::open(path, access)?;
-        let readers = Pool::new(opened.path.clone());
+        let readers = Pool::new(opened.path.clone(), access == Access::Frozen);
         let writer = opened.writer.map(Mutex::new);
         Ok(Self { shared: Arc::new(Shared { writer, readers, path: opened.path, _hold: opened.hold }) })
     }

@@ -15,6 +15,8 @@ const LIMIT: usize = 8;
 #[derive(Debug)]
 pub(super) struct Pool {
     path: PathBuf,
+    /// Whether the file is one that nobody changes (`Access::Frozen`).
+    frozen: bool,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -27,8 +29,8 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default(), returned: Condvar::new() }
+    pub(super) fn new(path: PathBuf, frozen: bool) -> Self {
+        Self { path, frozen, state: Mutex::default(), returned: Condvar::new() }
     }
 
     pub(super) fn lend(&self) -> Result<Reader<'_>, CatalogueError> {
@@ -46,7 +48,8 @@ impl Pool {
         drop(state);
         // Dropped without a connection, a reader gives its place back.
         let mut reader = Reader { pool: self, connection: None };
-        reader.connection = Some(migrate::connect_reader(&self.path)?);
+        let connect = if self.frozen { migrate::connect_frozen } else { migrate::connect_reader };
+        reader.connection = Some(connect(&self.path)?);
         Ok(reader)
     }
 

@@ -4,7 +4,7 @@ use super::rooms;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::gc::{self, Limits, Plan, Removed, Stock};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use anyhow::Context;
 use bytesize::ByteSize;
@@ -47,7 +47,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
         };
         _lock = lock;
     }
-    let (store, catalogue) = open(settings, args)?;
+    let (store, catalogue, before) = open(settings, args, &limits)?;
     let (stock, plan) = plan(&store, &catalogue, &limits)?;
     let refused = plan.suspicious && !args.force;
     if !args.json {
@@ -63,7 +63,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
             bar.set_position(sofar.files + sofar.passed_over);
         });
         bar.finish_and_clear();
-        Some(removed.context("cannot collect")?)
+        Some(removed.context("cannot collect")?.and(before))
     };
     if args.json {
         super::print_json(&as_json(&stock, &plan, &limits, removed.as_ref(), refused))?;
@@ -87,13 +87,47 @@ fn plan(store: &Store, catalogue: &Catalogue, limits: &Limits) -> anyhow::Result
     Ok((stock, plan))
 }
 
-fn open(settings: &Settings, args: &Args) -> anyhow::Result<(Store, Catalogue)> {
-    let path = rooms::catalogue_path(settings);
+/// The store, the catalogue, and what had to go before they could be opened.
+fn open(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<(Store, Catalogue, Removed)> {
     if args.dry_run {
         let store = Store::open_read_only(&settings.data).context("cannot open the store")?;
-        return Ok((store, Catalogue::open(&path, Access::Read)?));
+        let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Read)?;
+        return Ok((store, catalogue, Removed::default()));
     }
-    Ok((Store::open(&settings.data).context("cannot open the store")?, Catalogue::open(&path, Access::Write)?))
+    let error = match open_to_write(settings) {
+        Ok((store, catalogue)) => return Ok((store, catalogue, Removed::default())),
+        Err(error) => error,
+    };
+    if matches!(error.downcast_ref(), Some(StoreError::Owner { .. })) || !is_full(settings) {
+        return Err(error);
+    }
+    tracing::warn!("no room to open the catalogue ({error:#}): deleting first");
+    let first = delete_first(settings, args, limits)?;
+    let (store, catalogue) = open_to_write(settings)?;
+    catalogue.relax()?;
+    let removed = gc::run(&first, &store, &catalogue, |_, _| ()).context("cannot collect")?;
+    Ok((store, catalogue, removed))
+}
+
+fn open_to_write(settings: &Settings) -> anyhow::Result<(Store, Catalogue)> {
+    let store = Store::open(&settings.data).context("cannot open the store")?;
+    Ok((store, Catalogue::open(&rooms::catalogue_path(settings), Access::Write)?))
+}
+
+/// Whether the disk lacks the little room that opening takes.
+fn is_full(settings: &Settings) -> bool {
+    let free = Store::open_read_only(&settings.data).ok().and_then(|store| store.free().ok());
+    free.is_some_and(|free| free.bytes < 1 << 20 || (free.total_inodes > 0 && free.inodes < 8))
+}
+
+/// Deletes what a plan begins with, and gives that part of the plan.
+fn delete_first(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<Plan> {
+    let store = Store::open_read_only(&settings.data).context("cannot open the store")?;
+    let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Frozen)?;
+    let (_, mut plan) = plan(&store, &catalogue, limits)?;
+    anyhow::ensure!(!plan.suspicious || args.force, "the disk is full, and most would go because of max_idle alone");
+    gc::unlink_first(&mut plan, &store, &catalogue)?;
+    Ok(plan)
 }
 
 fn bar(files: usize) -> ProgressBar {

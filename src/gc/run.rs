@@ -24,6 +24,17 @@ pub struct Removed {
 }
 
 impl Removed {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            files: self.files + other.files,
+            names: self.names + other.names,
+            bytes: self.bytes + other.bytes,
+            passed_over: self.passed_over + other.passed_over,
+        }
+    }
+
     fn add(&mut self, collected: &Collected) {
         self.files += collected.files;
         self.names += collected.names;
@@ -98,15 +109,15 @@ fn take(store: &Store, key: &BundleKey) -> io::Result<Option<Withdrawn>> {
     }
 }
 
-/// Deletes the first files of a plan, with no word to the catalogue, where there is no room to even
-/// open it for writing: the disk must have room again for that. Their rows read as absent; the
-/// collection that follows removes them. Nobody else may have the catalogue open.
-pub fn unlink_first(plan: &Plan, store: &Store, catalogue: &Catalogue) -> io::Result<u64> {
-    let mut deleted = 0;
-    for &file in plan.victims.iter().take(BATCH) {
+/// Deletes the first files of a plan, and cuts the plan down to them, where there is no room to even
+/// open the catalogue for writing: [`run()`] does the rest of that plan when there is. Nobody else
+/// may have the catalogue open (`Access::Frozen`), so that what was planned is still so.
+pub fn unlink_first(plan: &mut Plan, store: &Store, catalogue: &Catalogue) -> io::Result<()> {
+    plan.victims.truncate(BATCH);
+    for &file in &plan.victims {
         for name in catalogue.names_of(file).map_err(io::Error::other)? {
-            deleted += u64::from(store.erase(&name)?);
+            store.erase(&name)?;
         }
     }
-    Ok(deleted)
+    Ok(())
 }
