@@ -1,7 +1,7 @@
 //! What was cooked and when it was last used: `schema.sql` in an SQLite file.
 //!
 //! Owns every statement of SQL. Knows nothing of the store: what must happen to files inside a
-//! transaction is a closure that the caller gives (`finish`, `delegate`, `remove`). Blocking; reads
+//! transaction is a closure that the caller gives (`finish`, `delegate`, `remove`, `collect`). Blocking; reads
 //! no clock.
 //!
 //! # Locking
