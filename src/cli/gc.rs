@@ -21,6 +21,9 @@ const REFUSED: u8 = 5;
 /// Another collection is running.
 const BUSY: u8 = 6;
 
+/// How often a plan is made anew because something of it was left alone.
+const ROUNDS: usize = 3;
+
 const TEMPLATE: &str = "removing {bar:30} {pos}/{len} files";
 
 #[derive(clap::Args)]
@@ -53,18 +56,14 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     if !args.json {
         super::print(&describe(&stock, &plan, &limits))?;
     }
-    let removed = if args.dry_run || refused {
-        None
-    } else {
+    let mut enough = plan.is_enough();
+    let mut removed = None;
+    if !args.dry_run && !refused {
         catalogue.relax()?;
-        let bar = bar(plan.victims.len());
-        let removed = gc::run(&plan, &store, &catalogue, |withdrawn, sofar| {
-            drop(withdrawn);
-            bar.set_position(sofar.files + sofar.passed_over);
-        });
-        bar.finish_and_clear();
-        Some(removed.context("cannot collect")?.and(before))
-    };
+        let (done, met) = collect(&store, &catalogue, &limits, &plan)?;
+        enough = met;
+        removed = Some(done.and(before));
+    }
     if args.json {
         super::print_json(&as_json(&stock, &plan, &limits, removed.as_ref(), refused))?;
     } else if let Some(removed) = &removed {
@@ -77,7 +76,33 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
         );
         return Ok(REFUSED.into());
     }
-    Ok(if plan.is_enough() { ExitCode::SUCCESS } else { UNMET.into() })
+    Ok(if enough { ExitCode::SUCCESS } else { UNMET.into() })
+}
+
+/// Carries out a plan; where something of it was used or pinned meanwhile, others go in its place.
+/// Gives what was removed, and whether the limits hold now.
+fn collect(store: &Store, catalogue: &Catalogue, limits: &Limits, first: &Plan) -> anyhow::Result<(Removed, bool)> {
+    let mut removed = Removed::default();
+    let mut next = first.clone();
+    for _ in 0..ROUNDS {
+        let bar = bar(next.victims.len());
+        let done = gc::run(&next, store, catalogue, |withdrawn, sofar| {
+            drop(withdrawn);
+            bar.set_position(sofar.files + sofar.passed_over);
+        });
+        bar.finish_and_clear();
+        let done = done.context("cannot collect")?;
+        removed = removed.and(done);
+        if done.passed_over == 0 {
+            return Ok((removed, next.is_enough()));
+        }
+        next = plan(store, catalogue, limits)?.1;
+        // A second look must not do what the first one would have refused.
+        if next.victims.is_empty() || next.suspicious {
+            break;
+        }
+    }
+    Ok((removed, next.victims.is_empty() && next.is_enough()))
 }
 
 fn plan(store: &Store, catalogue: &Catalogue, limits: &Limits) -> anyhow::Result<(Stock, Plan)> {
