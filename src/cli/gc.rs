@@ -1,6 +1,7 @@
 //! `larder gc`: collects until the limits hold. For cron and for people.
 
 use super::rooms;
+use crate::access::{self, log::Log};
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::gc::{self, Limits, Plan, Removed, Stock};
@@ -51,6 +52,9 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
         _lock = lock;
     }
     let (store, catalogue, before) = open(settings, args, &limits)?;
+    if !args.dry_run {
+        read_log(settings, &catalogue);
+    }
     let (stock, plan) = plan(&store, &catalogue, &limits)?;
     let refused = plan.suspicious && !args.force;
     if !args.json {
@@ -77,6 +81,16 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
         return Ok(REFUSED.into());
     }
     Ok(if enough { ExitCode::SUCCESS } else { UNMET.into() })
+}
+
+/// Counts the hits that wait in the web server's log, unless a server that runs does. Where it cannot
+/// be read collection goes on: a disk that fills up is worse than a bundle that is cooked again.
+fn read_log(settings: &Settings, catalogue: &Catalogue) {
+    let Some(path) = &settings.access_log else { return };
+    let log = Log::new(path, &settings.root_path, &settings.data);
+    if let Err(error) = access::log::catch_up(&log, catalogue, Timestamp::now()) {
+        tracing::warn!("collecting without the latest hits: {error}");
+    }
 }
 
 /// Carries out a plan; where something of it was used or pinned meanwhile, others go in its place.
