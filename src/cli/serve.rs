@@ -26,8 +26,18 @@ const STOPPED_AT_ONCE: i32 = 130;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let inherited = systemd::inherited()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(async_threads())
+        .enable_all()
+        .build()
+        .context("cannot start")?;
     runtime.block_on(serve(settings, inherited))
+}
+
+/// A thread for every two cores. A hit is the kernel's copying; twice the threads mostly wake each
+/// other (`benches/README.md`). Cooks and what blocks have threads of their own.
+fn async_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
 }
 
 async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result<()> {
