@@ -33,6 +33,7 @@ use absence::Absences;
 use admission::Room;
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -323,13 +324,15 @@ impl Brigade {
     /// queue for whoever works there next, and writes the touches that wait.
     pub async fn stop(mut self, grace: Duration) {
         self.kitchen.0.stopping.send_replace(true);
-        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all_ended).await.is_err() {
+        let mut all_ended = pin!(async { while self.tasks.join_next().await.is_some() {} });
+        let mut patience = grace;
+        while tokio::time::timeout(patience, &mut all_ended).await.is_err() {
+            // Again and again: one may have been claimed, and not yet begun, when the grace ended.
             for (key, running) in self.kitchen.running().iter() {
-                tracing::info!(%key, "back to the queue, for larder is stopping");
+                tracing::debug!(%key, "back to the queue, for larder is stopping");
                 running.control.cancel(crate::cook::Reason::Stop);
             }
-            while self.tasks.join_next().await.is_some() {}
+            patience = Duration::from_millis(100);
         }
     }
 }
