@@ -142,19 +142,24 @@ pub(super) fn clear_dead(tmp: &OwnedFd, path: &Path) -> io::Result<usize> {
         }
         // Another cleaner may have been here between our open and our lock.
         if is_at(tmp, &name, &folder).map_err(|e| dir::said("look at", &entry.path(), e))? {
-            delete(tmp, path, &name)?;
-            cleared += 1;
+            cleared += usize::from(delete(tmp, path, &name)?);
         }
     }
     Ok(cleared)
 }
 
-/// Deletes a folder that the caller holds locked.
-fn delete(tmp: &OwnedFd, path: &Path, name: &str) -> io::Result<()> {
+/// Deletes a folder that the caller holds locked. `false` when its maker, who found it locked, has
+/// taken it away first.
+fn delete(tmp: &OwnedFd, path: &Path, name: &str) -> io::Result<bool> {
     let dead = if name.starts_with(DEAD) { name.to_owned() } else { format!("{DEAD}{name}") };
     if dead != name {
-        fs::renameat(tmp, name, tmp, &dead).map_err(|e| dir::said("rename", &path.join(name), e))?;
+        match fs::renameat(tmp, name, tmp, &dead) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(dir::said("rename", &path.join(name), error)),
+        }
     }
     let path = path.join(&dead);
-    std::fs::remove_dir_all(&path).map_err(|e| dir::said("delete", &path, e))
+    std::fs::remove_dir_all(&path).map_err(|e| dir::said("delete", &path, e))?;
+    Ok(true)
 }
