@@ -1,5 +1,5 @@
 //! Last access as the web server before larder saw it: follows nginx's access log. Owns what counts
-//! ([`line`]) and in which order things happen; how far the log was read is in the catalogue.
+//! ([`mod@line`]) and in which order things happen; how far the log was read is in the catalogue.
 //!
 //! **Position.** Nothing that was read is kept in memory: a batch of lines is counted and written
 //! together with the position behind them, in one transaction. What is killed at any moment goes on
