@@ -4,7 +4,7 @@
 -- Units: times are milliseconds since 1970-01-01T00:00:00Z and never go below `clock.newest`;
 -- sizes are bytes. Codes, never reused:
 --   kind    0 content, 1 directory, 2 revision, 3 release, 4 snapshot
---   format  1 tar.gz, 2 tar
+--   format  1 tar.gz, 2 tar, 3 tar.zst, 4 zip, 5 git.tar, 6 bundle, 7 gitfast.gz, 8 raw
 --   status  0 new, 1 pending, 2 done, 3 failed
 --
 -- A bundle is named by (kind, sha1git, format), the sha1git as 20 bytes. Names are never looked up

@@ -23,10 +23,7 @@ pub(super) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, order: &'a Order<'a>) -> Self {
-        let deflater = match order.format {
-            Format::TarGz => Some(Deflater::new()),
-            Format::Tar => None,
-        };
+        let deflater = (order.format == Format::TarGz).then(Deflater::new);
         let maker = Maker { pipeline, order, deflater, unit: pipeline.buffer() };
         Self { reader: order.archive.reader(), content: Vec::new(), maker }
     }

@@ -1,4 +1,4 @@
-//! [`ObjectKind`] and [`Format`]: what bundles are made from, in which forms, and which of them go
+//! [`ObjectKind`], [`Format`] and its [`Family`]: what bundles are made from, in which forms, and which of them go
 //! together.
 
 use super::ParseError;
@@ -93,11 +93,35 @@ pub enum Format {
     TarGz = 1,
     /// The flat tree as a plain tar: the same stream before it is deflated.
     Tar = 2,
+    /// The flat tree as a tar in zstd frames, one a segment.
+    TarZst = 3,
+    /// The flat tree as a zip.
+    Zip = 4,
+    /// A bare git repository in a tar.
+    GitTar = 5,
+    /// A git bundle, version 2.
+    Bundle = 6,
+    /// A `git fast-export` stream, in gzip.
+    Gitfast = 7,
+    /// The bytes of a content themselves.
+    Raw = 8,
+}
+
+/// How a format is made, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Of one flat tree: the same for a directory and for a revision or release that leads to it.
+    Flat,
+    /// Of all that can be reached, with git's own objects.
+    History,
+    /// Of one content.
+    Raw,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 2] = [Self::TarGz, Self::Tar];
+    pub const ALL: [Self; 8] =
+        [Self::TarGz, Self::Tar, Self::TarZst, Self::Zip, Self::GitTar, Self::Bundle, Self::Gitfast, Self::Raw];
 
     /// The extension, without its leading dot.
     #[must_use]
@@ -105,6 +129,12 @@ impl Format {
         match self {
             Self::TarGz => "tar.gz",
             Self::Tar => "tar",
+            Self::TarZst => "tar.zst",
+            Self::Zip => "zip",
+            Self::GitTar => "git.tar",
+            Self::Bundle => "bundle",
+            Self::Gitfast => "gitfast.gz",
+            Self::Raw => "raw",
         }
     }
 
@@ -112,35 +142,50 @@ impl Format {
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::TarGz => "application/gzip",
-            Self::Tar => "application/x-tar",
+            Self::TarGz | Self::Gitfast => "application/gzip",
+            Self::Tar | Self::GitTar => "application/x-tar",
+            Self::TarZst => "application/zstd",
+            Self::Zip => "application/zip",
+            Self::Bundle => "application/x-git-bundle",
+            Self::Raw => "application/octet-stream",
         }
     }
 
-    /// Whether the bytes depend on the object alone, so that a client may keep them for ever.
+    /// Whether the bytes depend on the object alone, so that a client may keep them for ever. Those
+    /// of a pack depend on how the archive had its objects stored.
     #[must_use]
     pub const fn is_immutable(self) -> bool {
+        !matches!(self, Self::GitTar | Self::Bundle)
+    }
+
+    /// How this format is made.
+    #[must_use]
+    pub const fn family(self) -> Family {
         match self {
-            Self::TarGz | Self::Tar => true,
+            Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => Family::Flat,
+            Self::GitTar | Self::Bundle | Self::Gitfast => Family::History,
+            Self::Raw => Family::Raw,
         }
     }
 
-    /// Whether this is a format of one flat tree, the same for a directory and for a revision or
-    /// release that leads to it.
+    /// Whether this is a format of one flat tree.
     #[must_use]
     pub const fn is_flat(self) -> bool {
-        match self {
-            Self::TarGz | Self::Tar => true,
-        }
+        matches!(self.family(), Family::Flat)
     }
 
     /// Whether a bundle in this format can be made of a `kind`.
     #[must_use]
     pub const fn is_of(self, kind: ObjectKind) -> bool {
+        use ObjectKind::{Directory, Release, Revision};
         match self {
-            Self::TarGz | Self::Tar => {
-                matches!(kind, ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release)
-            }
+            Self::TarGz | Self::Tar => matches!(kind, Directory | Revision | Release),
+            Self::TarZst => false,
+            Self::Zip => false,
+            Self::GitTar => false,
+            Self::Bundle => false,
+            Self::Gitfast => false,
+            Self::Raw => false,
         }
     }
 

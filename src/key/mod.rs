@@ -8,7 +8,7 @@ mod kind;
 mod sha1git;
 mod swhid;
 
-pub use kind::{Format, ObjectKind};
+pub use kind::{Family, Format, ObjectKind};
 pub use sha1git::Sha1Git;
 pub use swhid::Swhid;
 
@@ -109,7 +109,7 @@ pub enum ParseError {
     #[error("a kind is one of content, directory, revision, release, snapshot")]
     Kind,
     /// Not a format.
-    #[error("a format is one of tar.gz, tar")]
+    #[error("a format is one of tar.gz, tar, tar.zst, zip, git.tar, bundle, gitfast.gz, raw")]
     Format,
     /// Kind and format are both known, and do not go together.
     #[error("no {format} is made of a {kind}")]
