@@ -13,12 +13,13 @@ use std::path::Path;
 use tokens::tokens;
 
 /// Every room and its layer; the longest path that fits a module decides.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("time", 0),
     ("key", 0),
     ("bundle", 0),
     ("limits", 0),
     ("archive::object", 1),
+    ("archive::snapshot", 1),
     ("store::layout", 1),
     ("http::etag", 1),
     ("http::conditional", 1),

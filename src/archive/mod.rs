@@ -7,6 +7,7 @@
 
 pub mod git;
 pub mod object;
+pub mod snapshot;
 
 pub use object::ObjectType;
 
