@@ -1,0 +1,109 @@
+//! What the user wrote, before it is validated: one list of names for flags, variables and the file.
+
+use super::{Listen, Span};
+use crate::limits::{MinFree, Policy};
+use anyhow::Context;
+use bytesize::ByteSize;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// What the user wrote, in one place: a field is `None` where nothing was said.
+///
+/// The same names serve as flags (`--max-size`), variables (`LARDER_MAX_SIZE`) and keys of the file
+/// (`max_size`).
+#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// Folder of the store and the catalogue
+    #[arg(long, env = "LARDER_DATA", global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Git repository, or folder of repositories at any depth; may be given several times
+    #[arg(long, env = "LARDER_GIT", global = true, value_name = "DIR", value_delimiter = ':')]
+    #[serde(default)]
+    pub git: Vec<PathBuf>,
+    /// Address to listen on: HOST:PORT, or unix:PATH
+    #[arg(long, env = "LARDER_LISTEN", global = true, hide_short_help = true, value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// URL under which clients reach larder; required when it listens beyond loopback
+    #[arg(long, env = "LARDER_PUBLIC_URL", global = true, hide_short_help = true, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Path below which everything is served
+    #[arg(long, env = "LARDER_ROOT_PATH", global = true, hide_short_help = true, value_name = "PATH")]
+    pub root_path: Option<String>,
+    /// Cooks at once
+    #[arg(long, env = "LARDER_WORKERS", global = true, hide_short_help = true, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Threads of one cook
+    #[arg(long, env = "LARDER_COOK_THREADS", global = true, hide_short_help = true, value_name = "N")]
+    pub cook_threads: Option<usize>,
+    /// Cooks that may wait; more are refused with 503
+    #[arg(long, env = "LARDER_MAX_QUEUE", global = true, hide_short_help = true, value_name = "N")]
+    pub max_queue: Option<u64>,
+    /// Largest bundle, counted as the tar stream before it is deflated
+    #[arg(long, env = "LARDER_MAX_BUNDLE_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    pub max_bundle_size: Option<ByteSize>,
+    /// Longest time of one cook
+    #[arg(long, env = "LARDER_COOK_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
+    pub cook_timeout: Option<Span>,
+    /// How long running cooks and downloads may go on when larder is told to stop
+    #[arg(long, env = "LARDER_STOP_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
+    pub stop_grace: Option<Span>,
+    /// Most bytes on disk that all bundles may take; none unless set
+    #[arg(long, env = "LARDER_MAX_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    pub max_size: Option<ByteSize>,
+    /// Space that stays free on the disk, in bytes or as a share of it
+    #[arg(long, env = "LARDER_MIN_FREE", global = true, hide_short_help = true, value_name = "SIZE|PERCENT")]
+    pub min_free: Option<MinFree>,
+    /// Collect what was not used for longer; never unless set
+    #[arg(long, env = "LARDER_MAX_IDLE", global = true, hide_short_help = true, value_name = "TIME")]
+    pub max_idle: Option<Span>,
+    /// Never collect what was used less than this ago
+    #[arg(long, env = "LARDER_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
+    pub grace: Option<Span>,
+    /// What is collected first: lru, or gdsf, which weighs size and cooking time too
+    #[arg(long, env = "LARDER_POLICY", global = true, hide_short_help = true, value_name = "POLICY")]
+    pub policy: Option<Policy>,
+    /// Access log of the web server in front, in larder's format; its hits are counted
+    #[arg(long, env = "LARDER_ACCESS_LOG", global = true, hide_short_help = true, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// Connections at once, in all
+    #[arg(long, env = "LARDER_MAX_CONNECTIONS", global = true, hide_short_help = true, value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Connections at once from one address
+    #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", global = true, hide_short_help = true, value_name = "N")]
+    pub max_connections_per_address: Option<usize>,
+}
+
+impl Raw {
+    /// Reads a file of settings.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// These settings, and `below`'s where nothing was said.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            data: self.data.or(below.data),
+            git: if self.git.is_empty() { below.git } else { self.git },
+            listen: self.listen.or(below.listen),
+            public_url: self.public_url.or(below.public_url),
+            root_path: self.root_path.or(below.root_path),
+            workers: self.workers.or(below.workers),
+            cook_threads: self.cook_threads.or(below.cook_threads),
+            max_queue: self.max_queue.or(below.max_queue),
+            max_bundle_size: self.max_bundle_size.or(below.max_bundle_size),
+            cook_timeout: self.cook_timeout.or(below.cook_timeout),
+            stop_grace: self.stop_grace.or(below.stop_grace),
+            max_size: self.max_size.or(below.max_size),
+            min_free: self.min_free.or(below.min_free),
+            max_idle: self.max_idle.or(below.max_idle),
+            grace: self.grace.or(below.grace),
+            policy: self.policy.or(below.policy),
+            access_log: self.access_log.or(below.access_log),
+            max_connections: self.max_connections.or(below.max_connections),
+            max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),
+        }
+    }
+}
