@@ -6,6 +6,7 @@
 --   kind    0 content, 1 directory, 2 revision, 3 release, 4 snapshot
 --   format  1 tar.gz, 2 tar, 3 tar.zst, 4 zip, 5 git.tar, 6 bundle, 7 gitfast.gz, 8 raw
 --   status  0 new, 1 pending, 2 done, 3 failed
+--   outcome (of a visit)  0 full, 1 failed
 --
 -- A bundle is named by (kind, sha1git, format), the sha1git as 20 bytes. Names are never looked up
 -- by anything but their key or an index made for the question; sums are kept by triggers. Every
@@ -125,6 +126,51 @@ CREATE TABLE log (
 
 -- What was long gone is forgotten.
 CREATE INDEX log_by_seen_at ON log (seen_at);
+
+-- The snapshots known: all that larder has of one, for no archive holds it. Kept for ever, so that
+-- what was once resolved can still be cooked and checked.
+--
+-- `manifest` is zstd. Snapshots of one origin differ little from one visit to the next, and their
+-- manifests reach megabytes: with a `base` it refers to the bytes of that one, whose own base is
+-- NULL, so that reading never takes more than two rows.
+CREATE TABLE snapshot (
+    id        BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 20),
+    base      BLOB    REFERENCES snapshot (id) CHECK (base <> id),
+    size      INTEGER NOT NULL CHECK (size >= 0),         -- of the manifest, unpacked
+    manifest  BLOB    NOT NULL
+) STRICT;
+
+-- Repositories that have a URL: those mirrored, and those under a `git` archive.
+CREATE TABLE origin (
+    id          INTEGER PRIMARY KEY,
+    url         TEXT    NOT NULL UNIQUE CHECK (url <> ''),
+    local       INTEGER NOT NULL CHECK (local IN (0, 1)),  -- read where it lies; else mirrored
+    added_at    INTEGER NOT NULL,
+    visited_at  INTEGER,                                   -- last, whatever came of it
+    visits      INTEGER NOT NULL DEFAULT 0 CHECK (visits >= 0) -- the newest `visit.number`
+) STRICT;
+
+-- `larder origin visit --all`, in order of URL.
+CREATE INDEX origin_mirrored ON origin (url) WHERE local = 0;
+
+-- What came of visits. One that finds what the one before found moves `last_at` of its row: a row is
+-- a change, however often somebody looks.
+CREATE TABLE visit (
+    origin    INTEGER NOT NULL REFERENCES origin (id) ON DELETE CASCADE,
+    number    INTEGER NOT NULL CHECK (number > 0),         -- counted in each origin
+    outcome   INTEGER NOT NULL CHECK (outcome IN (0, 1)),
+    first_at  INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    times     INTEGER NOT NULL DEFAULT 1 CHECK (times > 0), -- visits that found just this
+    snapshot  BLOB    REFERENCES snapshot (id),
+    message   TEXT,                                        -- why it failed, for people
+    PRIMARY KEY (origin, number),
+    CHECK ((outcome = 0) = (snapshot IS NOT NULL)),
+    CHECK ((outcome = 1) = (message IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+-- The newest of each outcome.
+CREATE INDEX visit_by_outcome ON visit (origin, outcome, number);
 
 -- A file goes with its last name.
 CREATE TRIGGER bundle_leaves_file AFTER UPDATE OF file ON bundle

@@ -29,16 +29,19 @@ mod list;
 mod log;
 mod lru;
 mod migrate;
+mod origin;
 mod plan;
 mod pool;
 mod queue;
 mod row;
+mod snapshot;
 
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};
 pub use log::LogPosition;
 pub use lru::Touch;
+pub use origin::{Origin, Outcome, Visit};
 pub use queue::{Claim, Order};
 
 use crate::bundle::Bundle;

@@ -176,7 +176,14 @@ impl Kitchen {
             Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Ordered::Already(status)),
             Some(Status::Failed) | None => {}
         }
-        if !self.archive_has(key.kind(), key)? {
+        let known = match key.kind() {
+            // No archive holds one: what the catalogue knows is all there is of it.
+            ObjectKind::Snapshot => shared.catalogue.has_snapshot(&key.id())?,
+            ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => {
+                self.archive_has(key.kind(), key)?
+            }
+        };
+        if !known {
             return Err(OrderError::NotFound);
         }
         shared.room.check().map_err(|error| match error.kind() {
