@@ -12,6 +12,7 @@ mod flat;
 pub(crate) mod gzip;
 mod measure;
 mod pipeline;
+pub mod proof;
 mod root;
 mod segment;
 pub(crate) mod tarball;

@@ -25,27 +25,41 @@ pub enum Root {
 /// [`CookError::Missing`] when something that the object leads to is not there, and
 /// [`CookError::Corrupt`] when a tag or a commit cannot be read or leads nowhere.
 pub fn root(reader: &mut dyn Reader, kind: ObjectKind, id: &Sha1Git) -> Result<Option<Root>, CookError> {
+    follow(reader, kind, id, &mut |_, _| Ok(()))
+}
+
+/// What is done with the content of each tag and commit on the way, in order.
+pub(super) type Pass<'a> = dyn FnMut(ObjectType, &[u8]) -> Result<(), CookError> + 'a;
+
+/// [`root`], showing `pass` what it goes through.
+pub(super) fn follow(
+    reader: &mut dyn Reader,
+    kind: ObjectKind,
+    id: &Sha1Git,
+    pass: &mut Pass<'_>,
+) -> Result<Option<Root>, CookError> {
     let Some(header) = reader.header(id)? else { return Ok(None) };
     let found = match (kind, header.object_type) {
         (ObjectKind::Directory, ObjectType::Tree) => Root::Directory(*id),
-        (ObjectKind::Revision, ObjectType::Commit) => directory_of(reader, id)?,
-        (ObjectKind::Release, ObjectType::Tag) => peel(reader, id)?,
+        (ObjectKind::Revision, ObjectType::Commit) => directory_of(reader, id, pass)?,
+        (ObjectKind::Release, ObjectType::Tag) => peel(reader, id, pass)?,
         _ => return Ok(None),
     };
     Ok(Some(found))
 }
 
 /// Follows a tag to what it names in the end.
-fn peel(reader: &mut dyn Reader, tag: &Sha1Git) -> Result<Root, CookError> {
+fn peel(reader: &mut dyn Reader, tag: &Sha1Git, pass: &mut Pass<'_>) -> Result<Root, CookError> {
     let mut buf = Vec::new();
     let mut id = *tag;
     for _ in 0..MAX_TAGS {
         read(reader, &id, ObjectType::Tag, &mut buf)?;
+        pass(ObjectType::Tag, &buf)?;
         let (target, target_type) = object::tag_target(&buf).map_err(|error| corrupt(&id, &error))?;
         expect_type(reader, &target, target_type)?;
         match target_type {
             ObjectType::Tag => id = target,
-            ObjectType::Commit => return directory_of(reader, &target),
+            ObjectType::Commit => return directory_of(reader, &target, pass),
             ObjectType::Tree => return Ok(Root::Directory(target)),
             ObjectType::Blob => return Ok(Root::File(target)),
         }
@@ -53,9 +67,10 @@ fn peel(reader: &mut dyn Reader, tag: &Sha1Git) -> Result<Root, CookError> {
     Err(CookError::TooLarge { reason: format!("release {tag} leads through more than {MAX_TAGS} tags") })
 }
 
-fn directory_of(reader: &mut dyn Reader, commit: &Sha1Git) -> Result<Root, CookError> {
+fn directory_of(reader: &mut dyn Reader, commit: &Sha1Git, pass: &mut Pass<'_>) -> Result<Root, CookError> {
     let mut buf = Vec::new();
     read(reader, commit, ObjectType::Commit, &mut buf)?;
+    pass(ObjectType::Commit, &buf)?;
     let tree = object::commit_tree(&buf).map_err(|error| corrupt(commit, &error))?;
     expect_type(reader, &tree, ObjectType::Tree)?;
     Ok(Root::Directory(tree))

@@ -7,8 +7,11 @@
 //! but the stream it is given.
 
 mod gunzip;
+mod proof;
 mod tar;
 mod tree;
+
+pub use proof::{MAX_PROOF, Proof, Proven};
 
 use crate::key::Sha1Git;
 use std::io::{self, Read};
@@ -52,6 +55,9 @@ pub enum VerifyError {
     /// The gzip around it is not as a bundle's.
     #[error("gzip: {0}")]
     Gzip(&'static str),
+    /// A proof that proves nothing.
+    #[error("the proof: {0}")]
+    Proof(String),
     /// The bundle could not be read.
     #[error("reading the bundle: {0}")]
     Read(io::Error),
