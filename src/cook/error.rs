@@ -3,7 +3,7 @@
 use super::control::Reason;
 use crate::archive::ArchiveError;
 use crate::bundle::{Failure, FailureCode};
-use crate::key::Sha1Git;
+use crate::key::{Format, Sha1Git};
 use std::io;
 
 /// Why a cook ended without a bundle.
@@ -51,6 +51,12 @@ pub enum CookError {
     /// Who asked for it called it off.
     #[error("{0}")]
     Cancelled(Reason),
+    /// The format is none of a history.
+    #[error("no history is made as {format}")]
+    NotHistory {
+        /// The format.
+        format: Format,
+    },
     /// A thread of the cook panicked: a bug, here or in a library.
     #[error("a thread of the cook panicked")]
     Panicked,
@@ -72,6 +78,7 @@ impl CookError {
             Self::Output(cause) => (output_code(cause), format!("the bundle could not be written: {}", cause.kind())),
             Self::Cancelled(Reason::Timeout) => (FailureCode::Timeout, self.to_string()),
             Self::Cancelled(Reason::Stop) => return None,
+            Self::NotHistory { .. } => (FailureCode::Io, self.to_string()),
             Self::Panicked => (FailureCode::Io, "the cook broke off because of an internal error".to_owned()),
         };
         Some(Failure { code, message })

@@ -10,6 +10,7 @@ pub mod control;
 mod error;
 mod flat;
 pub(crate) mod gzip;
+pub mod history;
 mod measure;
 mod pipeline;
 pub mod proof;

@@ -57,11 +57,32 @@ pub fn commit_tree(content: &[u8]) -> Result<Sha1Git, HeaderError> {
     lines.id(b"tree ").ok_or(HeaderError::Commit)
 }
 
+/// The parents of a commit, in order, given the commit's content; empty where it is none.
+///
+/// These are the lines `parent <id>` that follow the first one: git looks no further.
+pub fn commit_parents(content: &[u8]) -> impl Iterator<Item = Sha1Git> {
+    let mut lines = Lines(content);
+    let is_commit = lines.id(b"tree ").is_some();
+    std::iter::from_fn(move || lines.id(b"parent ").filter(|_| is_commit))
+}
+
 /// What an annotated tag points at and of which type it says that is, given the tag's content.
 ///
 /// # Errors
 /// When the content does not begin with the lines `object <id>`, `type <type>` and `tag ...`.
 pub fn tag_target(content: &[u8]) -> Result<(Sha1Git, ObjectType), HeaderError> {
+    tag_head(content).map(|(target, _)| target)
+}
+
+/// The name of an annotated tag, given the tag's content: any bytes without a newline.
+///
+/// # Errors
+/// As [`tag_target`].
+pub fn tag_name(content: &[u8]) -> Result<&[u8], HeaderError> {
+    tag_head(content).map(|(_, name)| name)
+}
+
+fn tag_head(content: &[u8]) -> Result<((Sha1Git, ObjectType), &[u8]), HeaderError> {
     let mut lines = Lines(content);
     let id = lines.id(b"object ").ok_or(HeaderError::Tag)?;
     let object_type = match lines.value(b"type ") {
@@ -71,8 +92,8 @@ pub fn tag_target(content: &[u8]) -> Result<(Sha1Git, ObjectType), HeaderError> 
         Some(b"tag") => ObjectType::Tag,
         _ => return Err(HeaderError::Tag),
     };
-    lines.value(b"tag ").ok_or(HeaderError::Tag)?;
-    Ok((id, object_type))
+    let name = lines.value(b"tag ").ok_or(HeaderError::Tag)?;
+    Ok(((id, object_type), name))
 }
 
 /// A commit or a tag whose first lines are not those of one.
@@ -135,6 +156,7 @@ mod tests {
         ] {
             let text = format!("object {ID}\ntype {word}\ntag v1\n\nwords");
             assert_eq!(tag_target(text.as_bytes()), Ok((id, object_type)));
+            assert_eq!(tag_name(text.as_bytes()), Ok(&b"v1"[..]));
         }
         let not_tags = [
             String::new(),
@@ -148,6 +170,15 @@ mod tests {
         for text in not_tags {
             assert_eq!(tag_target(text.as_bytes()), Err(HeaderError::Tag), "{text:?}");
         }
+    }
+
+    #[test]
+    fn parents_are_the_lines_behind_the_tree() {
+        let id: Sha1Git = ID.parse().unwrap();
+        let parents = |text: String| commit_parents(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(parents(format!("tree {ID}\nparent {ID}\nparent {ID}\nauthor A\nparent {ID}\n")), [id, id]);
+        assert_eq!(parents(format!("tree {ID}\nauthor A\n\nparent {ID}\n")), []);
+        assert_eq!(parents(format!("parent {ID}\n")), []);
     }
 
     proptest! {
