@@ -215,12 +215,12 @@ mod tests {
             (b"alias", 0),
             (b"alias x", 0),
             (b"alias x\0", 0),
-            (b"alias x\05:abc", 0),
-            (b"alias x\003:abc", 0),
-            (b"alias \03:abc", 0),
-            (b"revision x\03:abc", 0),
-            (b"dangling b\00:dangling a\00:", 13),
-            (b"dangling b\00:dangling b\00:", 13),
+            (b"alias x\x005:abc", 0),
+            (b"alias x\x0003:abc", 0),
+            (b"alias \x003:abc", 0),
+            (b"revision x\x003:abc", 0),
+            (b"dangling b\x000:dangling a\x000:", 13),
+            (b"dangling b\x000:dangling b\x000:", 13),
         ];
         for (bytes, place) in cases {
             let error = Manifest::decode(bytes).unwrap_err();
