@@ -24,6 +24,12 @@ impl FileId {
     pub const fn from_number(number: i64) -> Self {
         Self(number)
     }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
 }
 
 /// A file that may be collected.

@@ -25,6 +25,8 @@ mod clock;
 mod collect;
 mod error;
 mod finish;
+mod inspect;
+mod integrity;
 mod list;
 mod log;
 mod lru;
@@ -39,6 +41,8 @@ mod snapshot;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};
+pub use inspect::{Inspection, Shelved};
+pub use integrity::Drift;
 pub use log::LogPosition;
 pub use lru::Touch;
 pub use origin::{Origin, Outcome, Visit};
@@ -259,5 +263,22 @@ mod tests {
         let collected = catalogue.collect(&[candidates[0][0].file], now, Some(1.0), |_| Ok(())).unwrap();
         assert_eq!((collected.files, collected.bytes), (1, 512));
         assert_eq!(catalogue.moment(now).unwrap(), catalogue.moment(now).unwrap());
+        assert!(catalogue.drift().unwrap().is_none());
+
+        let adopt = |inspection: &Inspection<'_>| -> Result<(), CatalogueError> {
+            inspection.adopt(&directory, &facts, None)?;
+            let file = inspection.shelved(&directory)?.expect("it is done now").file;
+            inspection.adopt(&revision, &facts, Some(file))?;
+            inspection.set_allocated(file, 1024)?;
+            assert_eq!(inspection.names(file)?, [directory, revision]);
+            assert!(!inspection.remove_nameless(file)? && !inspection.is_on_its_way(&directory)?);
+            assert!(inspection.queue(&revision, 9)? && !inspection.queue(&directory, 1)?);
+            Ok(())
+        };
+        catalogue.inspect(now, adopt).unwrap();
+        assert_eq!(catalogue.shelf(ObjectKind::Directory, None, 9).unwrap(), []);
+        assert_eq!(catalogue.nameless_files(None, 9).unwrap(), (Vec::new(), None));
+        catalogue.remove_references(&[]).unwrap();
+        catalogue.mend_totals(&catalogue.drift().unwrap()).unwrap();
     }
 }

@@ -81,17 +81,7 @@ impl Catalogue {
     /// The file of a done bundle is gone: it counts as absent until it is ordered again. A pin, its
     /// hits and when it was first asked for stay.
     pub fn reopen(&self, key: &BundleKey, now: Timestamp) -> Result<(), CatalogueError> {
-        self.write("reopen a bundle", |transaction| {
-            clock::tick(transaction, now)?;
-            let (kind, id, format) = key_params(key);
-            execute(
-                transaction,
-                "UPDATE bundle SET status = 0, file = NULL, done_at = NULL
-                 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND status = 2",
-                (kind, id, format),
-            )
-            .map(drop)
-        })
+        self.inspect(now, |inspection| inspection.reopen(key)).map(drop)
     }
 
     /// Claims the oldest cook that is ready for the process `owner`. `None` when none is.
