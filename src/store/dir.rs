@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The permission bits of a mode.
-const PERMISSIONS: u32 = 0o7777;
+pub(super) const PERMISSIONS: u32 = 0o7777;
 
 /// Opens the folder `name` of `parent`; a symlink is refused.
 pub(super) fn open(parent: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {

@@ -21,11 +21,15 @@
 mod dir;
 pub mod draft;
 pub mod layout;
+mod mend;
 mod process;
 mod publish;
+mod survey;
 
 pub use draft::{Draft, Sealed};
+pub use mend::Deleted;
 pub use publish::Withdrawn;
+pub use survey::{FILE_MODE, Met, Seen, Survey};
 
 use crate::key::BundleKey;
 use process::Process;

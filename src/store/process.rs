@@ -123,6 +123,20 @@ pub(super) fn is_alive(tmp: impl AsFd, name: &str) -> io::Result<bool> {
     }
 }
 
+/// Whether `name` is a folder that nobody holds locked.
+pub(super) fn is_dead(tmp: impl AsFd, name: &str) -> io::Result<bool> {
+    let folder = match dir::open(tmp, name) {
+        Ok(folder) => File::from(folder),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    match folder.try_lock_shared() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Deletes the folders of dead processes in `tmp`, which lies at `path`, and counts them.
 pub(super) fn clear_dead(tmp: &OwnedFd, path: &Path) -> io::Result<usize> {
     let mut cleared = 0;
