@@ -233,9 +233,16 @@ impl Kitchen {
         let shared = &*self.0;
         let Some(bundle) = shared.catalogue.bundle(key)? else { return Ok(None) };
         if bundle.status == Status::Done && shared.store.get(key).map_err(OrderError::Store)?.is_none() {
-            tracing::warn!(%key, "the file of a cooked bundle is gone; it can be cooked again");
-            shared.catalogue.reopen(key, Timestamp::now())?;
-            return Ok(shared.catalogue.bundle(key)?.filter(|bundle| bundle.status != Status::Done));
+            // Looked at again under the write lock: it may have been collected, ordered, cooked and
+            // published since its row was read.
+            let reopened = shared.catalogue.inspect(Timestamp::now(), |inspection| -> Result<bool, OrderError> {
+                let gone = shared.store.look(key).map_err(OrderError::Store)?.is_none();
+                Ok(gone && inspection.reopen(key)?)
+            })?;
+            if reopened {
+                tracing::warn!(%key, "the file of a cooked bundle is gone; it can be cooked again");
+            }
+            return Ok(shared.catalogue.bundle(key)?);
         }
         Ok(Some(bundle))
     }
