@@ -8,7 +8,7 @@
 //! | 0 | `time` `key` `bundle` `limits` | plain data |
 //! | 1 | `archive::{object, snapshot}` `cook::{gzip, tarball}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
-//! | 3 | `cook` `verify` `access` `gc` | the work; still blocking |
+//! | 3 | `cook` `verify` `access` `gc` `fsck` | the work; still blocking |
 //! | 4 | `kitchen` | tokio from here up |
 //! | 5 | `http` | statuses, headers, bodies |
 //! | 6 | `cli` `config` `main` | wiring |
@@ -28,6 +28,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod cook;
+pub mod fsck;
 pub mod gc;
 pub mod http;
 pub mod key;

@@ -2,9 +2,10 @@
 //! thin caller of the rooms below.
 //!
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
-//! wrong; 3 there is no such bundle. Those of `gc` besides stand there.
+//! wrong; 3 there is no such bundle. Those of `gc` and `fsck` besides stand there.
 
 mod cook;
+mod fsck;
 mod gc;
 mod list;
 mod man;
@@ -66,6 +67,13 @@ enum Command {
     /// pinned or was used within the grace; 5 over half of the store would go because of --max-idle
     /// alone, and --force was not given: nothing was removed; 6 another collection is running.
     Gc(gc::Args),
+    /// Compare the catalogue with the files, and put right what is wrong
+    ///
+    /// Without --repair nothing is changed. Runs beside `larder serve`, and may be killed at any moment.
+    ///
+    /// Exit codes: 0 nothing is wrong, or no more; 1 it failed; 4 something is wrong: --repair was not
+    /// given, or could not put all of it right; 6 another fsck is running.
+    Fsck(fsck::Args),
     /// Keep bundles from being collected
     Pin(pin::Args),
     /// Let bundles be collected again
@@ -112,6 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&settings()?, &args).map(known),
         Command::Remove(args) => remove::run(&settings()?, &args).map(known),
         Command::Gc(args) => gc::run(&settings()?, &args),
+        Command::Fsck(args) => fsck::run(&settings()?, &args),
         Command::Pin(args) => pin::run(&settings()?, &args, true).map(known),
         Command::Unpin(args) => pin::run(&settings()?, &args, false).map(known),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),

@@ -1,0 +1,154 @@
+//! Checking: the catalogue against the files, each against itself, and putting right what is wrong.
+//!
+//! [`check()`] looks at everything once and tells each [`Finding`]; it changes nothing unless
+//! [`Order::repair`]. `docs/fsck.md` has every fault and what is done about it. Knows no HTTP; the
+//! time is asked of a function that the caller gives, for a check may take hours.
+//!
+//! # While others write
+//! `serve`, `gc` and cooks go on meanwhile. What is read of the folders and of the catalogue is of
+//! two moments, so a difference between them is only a *suspicion*. Each is looked at again inside
+//! `BEGIN IMMEDIATE` ([`crate::catalogue::Catalogue::inspect`]), where nobody publishes and nobody
+//! withdraws: a file gets its name, and loses it, only in a transaction that holds that same lock.
+//! Only what is still wrong then is a finding, whether it is to be repaired or not, and the repair is
+//! in the same transaction. So:
+//! - A file published a moment ago, its row not yet committed, is no stray: its publisher holds the
+//!   lock, and once it is ours the row is there. If the publisher died in between, its place in the
+//!   queue is, and the cook publishes anew: what is on its way is left alone.
+//! - A row whose file `gc` has just withdrawn is not missing one: its row goes in the same
+//!   transaction.
+//! - Folders get their mode after they are made: in that transaction too.
+//! - Drafts are not looked into. The folder of a process that is just starting is not locked for an
+//!   instant: a dead one is found dead twice.
+//!
+//! Contents are read before the lock is taken, through an open file, and count for the file that the
+//! name still leads to after it is, and for the row that still says what they were compared with: a
+//! bundle cooked anew meanwhile may be other bytes. At most [`BATCH`] suspicions are looked at in one transaction,
+//! each for a few looks and renames: nobody waits for long. The sums of `totals` are counted in a
+//! snapshot and corrected by their difference.
+//!
+//! # Crash order
+//! A repair changes the files first, then the rows, then commits. Killed in between: a file moved
+//! to quarantine leaves a row without a file, which reads as absent and heals; a removed stray leaves
+//! nothing; a link leaves two names of one file, as it should be. The next check finds the rest.
+//!
+//! # At ten million bundles
+//! Folders are read shard by shard in order, rows page by page in the same order, and the two are
+//! merged: what is held is a page and a shard. A file is looked at once; rows of files with several
+//! names cost one more look-up where the number of links says that something is wrong.
+
+mod content;
+mod ground;
+mod mend;
+mod merge;
+mod report;
+mod shard;
+
+pub use report::{Did, Event, Fault, Finding, Progress, Report};
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::gc::Lock;
+use crate::key::ObjectKind;
+use crate::store::{Met, Store};
+use crate::time::Timestamp;
+use merge::Merged;
+use std::io;
+use std::path::Path;
+
+/// Suspicions looked at in one transaction.
+pub const BATCH: usize = 100;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Put right what is wrong. The store must be open for writing.
+    pub repair: bool,
+    /// Read every byte.
+    pub deep: bool,
+    /// Delete the bundles of other versions of the layout; only with `repair`.
+    pub other_layouts: bool,
+    /// What was found wrong is cooked again unless so many cooks wait already.
+    pub max_queue: u64,
+}
+
+/// Why a check could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue's.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] io::Error),
+}
+
+/// The right to check in this data directory, one process at a time. `None` when another has it.
+pub fn lock(data: &Path) -> io::Result<Option<Lock>> {
+    Lock::take(&data.join("bundles"))
+}
+
+/// Checks everything once. `tell` gets each finding as it is made, and how far it is.
+///
+/// Opening a store for writing sets the modes of its topmost folders: for a repair, `before` is what
+/// `Store::survey_top` met before that.
+///
+/// # Errors
+/// What hinders the check as a whole; what hinders one repair is in its finding.
+pub fn check(
+    store: &Store,
+    catalogue: &Catalogue,
+    order: Order,
+    before: &[Met],
+    clock: &dyn Fn() -> Timestamp,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Report, Error> {
+    let mut check = Check { store, catalogue, order, clock, tell, report: Report::default() };
+    if !check.catalogue_itself()? {
+        // To write into what is broken would break more.
+        return Ok(check.report);
+    }
+    check.top(before)?;
+    check.drafts()?;
+    for kind in ObjectKind::ALL {
+        for step in merge::merged(store, catalogue, kind) {
+            match step? {
+                Merged::Shard { rows, bundles } => check.shard(&rows, &bundles)?,
+                Merged::Other(met) => check.met(&met)?,
+            }
+        }
+    }
+    check.sums()?;
+    check.old_quarantine()?;
+    Ok(check.report)
+}
+
+/// A check under way.
+struct Check<'c> {
+    store: &'c Store,
+    catalogue: &'c Catalogue,
+    order: Order,
+    clock: &'c dyn Fn() -> Timestamp,
+    tell: &'c mut dyn FnMut(Event<'_>),
+    report: Report,
+}
+
+impl Check<'_> {
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        self.report.add(finding);
+        (self.tell)(Event::Found(finding));
+    }
+
+    /// What stands in a folder that is no bundle.
+    fn met(&mut self, met: &Met) -> Result<(), Error> {
+        match met {
+            Met::Shard(..) => {}
+            Met::Mode(path, mode) => self.folder_mode(path, *mode)?,
+            Met::Strange(path) => self.strange(path),
+            Met::OtherLayout(path) => self.other_layout(path),
+        }
+        Ok(())
+    }
+}
