@@ -8,7 +8,7 @@
 mod common;
 
 use common::client::request;
-use common::kitchenware::{Random, all_served_are_right, menu, nothing_is_left_over};
+use common::kitchenware::{Random, all_is_well, all_served_are_right, menu};
 use common::server::Server;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn a_larder_killed_at_random_serves_nothing_wrong_and_loses_no_cook() {
     // Files of the last kill's process are cleared by the upkeep of this one, which has run by now.
     let right = all_served_are_right(&server, &menu);
     assert!(right >= claimed.len(), "{right} of {} are served", claimed.len());
-    nothing_is_left_over(&server, data.path());
+    all_is_well(data.path());
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_larder_that_is_told_to_stop_gives_its_cooks_back_and_exits_cleanly() {
         assert_eq!(server.settled(key)["status"], "done");
     }
     assert_eq!(all_served_are_right(&server, &menu), menu.len());
-    nothing_is_left_over(&server, data.path());
+    all_is_well(data.path());
 }
 
 fn remove(data: &std::path::Path, key: &str) {

@@ -7,7 +7,7 @@ mod common;
 
 use common::client::request;
 use common::disk::{Mount, fill, skipped};
-use common::kitchenware::{Random, all_served_are_right, menu, nothing_is_left_over};
+use common::kitchenware::{Random, all_is_well, all_served_are_right, menu};
 use common::server::Server;
 use std::fs;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn a_full_disk_breaks_nothing_and_every_cook_is_done_when_there_is_room_again() 
         }
     }
     all_served_are_right(&server, &menu);
-    nothing_is_left_over(&server, &data);
+    all_is_well(&data);
 }
 
 #[test]
@@ -84,5 +84,5 @@ fn a_store_that_became_read_only_serves_what_it_has_and_recovers() {
         assert_eq!(server.settled(key)["status"], "done", "it was retried by itself");
     }
     assert_eq!(all_served_are_right(&server, &menu), keys.len());
-    nothing_is_left_over(&server, data.path());
+    all_is_well(data.path());
 }

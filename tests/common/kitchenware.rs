@@ -6,7 +6,7 @@ use super::server::Server;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// The digest that each bundle must have, by its key (`directory/<id>.tar.gz`).
 pub(crate) type Menu = BTreeMap<String, String>;
@@ -65,39 +65,30 @@ pub(crate) fn all_served_are_right(server: &Server, menu: &Menu) -> usize {
         .count()
 }
 
-/// No draft is left, and catalogue and files agree to the byte.
-pub(crate) fn nothing_is_left_over(server: &Server, data: &Path) {
-    let bundles = data.join("bundles/v0");
-    let mut drafts = Vec::new();
-    files(&bundles.join("tmp"), &mut drafts);
-    assert!(drafts.is_empty(), "drafts are left: {drafts:?}");
-    let listed = server.get("/vault/directory?limit=1000").json();
-    let mut expected: Vec<(String, u64)> = listed["bundles"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|bundle| {
-            let (id, size) = (bundle["id"].as_str().unwrap(), bundle["size"].as_u64().unwrap());
-            (format!("{id}.{}", bundle["format"].as_str().unwrap()), size)
-        })
-        .collect();
-    let mut there = Vec::new();
-    files(&bundles.join("directory"), &mut there);
-    expected.sort();
-    there.sort();
-    assert_eq!(there, expected, "files and catalogue differ");
+/// A deep check finds nothing wrong: no draft is left, and catalogue and files agree to the byte.
+#[track_caller]
+pub(crate) fn all_is_well(data: &Path) {
+    let found = faults(data);
+    assert!(found.is_empty(), "fsck finds {found:?}");
 }
 
-fn files(folder: &Path, found: &mut Vec<(String, u64)>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            files(&entry.path(), found);
-        } else {
-            found.push((entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()));
-        }
+/// The names of the faults that a deep check finds.
+#[track_caller]
+pub(crate) fn faults(data: &Path) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["fsck", "--deep", "--json", "--data"])
+        .arg(data)
+        .env_remove("LARDER_CONFIG")
+        .output()
+        .expect("larder runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    let found: Vec<String> = report["faults"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(output.status.code(), Some(if found.is_empty() { 0 } else { 4 }), "{report}");
+    if !found.is_empty() {
+        println!("{report}");
     }
+    found
 }
 
 /// Pseudo-random numbers (xorshift) from a seed that a failing test prints.
