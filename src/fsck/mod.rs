@@ -152,3 +152,101 @@ impl Check<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Access, Shelved};
+    use crate::key::BundleKey;
+    use crate::store::Seen;
+    use std::io::Write;
+    use std::time::Duration;
+
+    struct Larder {
+        _data: tempfile::TempDir,
+        store: Store,
+        catalogue: Catalogue,
+        key: BundleKey,
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    impl Larder {
+        fn new() -> Self {
+            let data = tempfile::tempdir().unwrap();
+            let store = Store::open(data.path()).unwrap();
+            let catalogue = Catalogue::open(&data.path().join("catalogue.db"), Access::Write).unwrap();
+            let key = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar".parse().unwrap();
+            Self { _data: data, store, catalogue, key }
+        }
+
+        fn cook(&self, bytes: &[u8]) {
+            self.catalogue.order(&self.key, now(), 9, Duration::ZERO).unwrap();
+            let claim = self.catalogue.claim("p", now()).unwrap().unwrap();
+            let mut draft = self.store.draft().unwrap();
+            draft.write_all(bytes).unwrap();
+            let sealed = draft.seal().unwrap();
+            let publish = |names: &[BundleKey]| self.store.publish(sealed, names);
+            let facts = blake3::hash(bytes);
+            let facts =
+                crate::bundle::FileFacts { size: bytes.len() as u64, allocated: 4096, blake3: *facts.as_bytes() };
+            self.catalogue.finish(claim, facts, Duration::ZERO, now(), publish).unwrap();
+        }
+
+        fn remove(&self) {
+            let withdraw = |key: &BundleKey| self.store.withdraw(key).map(drop);
+            assert_eq!(self.catalogue.remove(&[self.key], withdraw).unwrap(), 1);
+        }
+
+        fn rows(&self) -> Vec<Shelved> {
+            self.catalogue.shelf(self.key.kind(), None, 9).unwrap()
+        }
+
+        fn files(&self) -> Vec<(BundleKey, Seen)> {
+            self.store.look(&self.key).unwrap().map(|seen| (self.key, seen)).into_iter().collect()
+        }
+
+        /// What a check that repairs finds, given rows and files as it read them.
+        fn found(&self, rows: &[Shelved], files: &[(BundleKey, Seen)]) -> Vec<Fault> {
+            let order = Order { repair: true, deep: true, ..Order::default() };
+            let (store, catalogue, report) = (&self.store, &self.catalogue, Report::default());
+            let mut check = Check { store, catalogue, order, clock: &now, tell: &mut |_| (), report };
+            check.shard(rows, files).unwrap();
+            check.report.faults.into_keys().filter(|fault| *fault != Fault::WrongAllocated).collect()
+        }
+    }
+
+    #[test]
+    fn what_was_removed_published_or_cooked_to_other_bytes_since_it_was_read_is_nothing_wrong() {
+        let larder = Larder::new();
+        let absent = (larder.rows(), larder.files());
+        larder.cook(b"one");
+        let one = (larder.rows(), larder.files());
+        assert_eq!(larder.found(&one.0, &one.1), []);
+        assert_eq!(larder.found(&absent.0, &one.1), [], "published before its row was read");
+        assert_eq!(larder.found(&one.0, &absent.1), [], "published after its folder was");
+        larder.remove();
+        assert_eq!(larder.found(&one.0, &one.1), []);
+        assert_eq!(larder.found(&one.0, &absent.1), []);
+        for (length, bytes) in [b"two", &b"three"[..]].into_iter().enumerate() {
+            larder.cook(bytes);
+            let now = (larder.rows(), larder.files());
+            assert_eq!(larder.found(&one.0, &now.1), [], "another file, of another length {length}");
+            assert_eq!(larder.found(&now.0, &one.1), []);
+            assert!(larder.store.look(&larder.key).unwrap().is_some());
+            larder.remove();
+        }
+    }
+
+    #[test]
+    fn what_is_still_wrong_when_it_is_looked_at_again_is_found() {
+        let larder = Larder::new();
+        larder.cook(b"one");
+        let one = (larder.rows(), larder.files());
+        larder.store.erase(&larder.key).unwrap();
+        assert_eq!(larder.found(&one.0, &[]), [Fault::MissingFile]);
+        assert_eq!(larder.found(&one.0, &[]), [], "it is reopened by now");
+    }
+}
