@@ -169,4 +169,5 @@ def main():
             check_gzip(file.read(), units)
 
 
-main()
+if __name__ == "__main__":
+    main()

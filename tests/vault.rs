@@ -209,7 +209,9 @@ fn malformed_requests_are_refused_in_words_and_without_paths() {
         ("GET", "/vault/directory/xyz".to_owned(), 400),
         ("GET", format!("/vault/tree/{id}"), 400),
         ("POST", format!("/vault/directory/{id}.rar"), 400),
-        ("POST", format!("/vault/content/{id}"), 400),
+        ("POST", format!("/vault/content/{id}.tar"), 400),
+        ("POST", format!("/vault/directory/{id}.raw"), 400),
+        ("POST", format!("/vault/snapshot/{id}.zip"), 400),
         ("GET", "/vault/directory/..%2F..%2Fetc".to_owned(), 400),
         ("GET", "/vault/directory?limit=0".to_owned(), 400),
         ("GET", "/vault/directory?page=2".to_owned(), 400),
@@ -225,6 +227,28 @@ fn malformed_requests_are_refused_in_words_and_without_paths() {
         assert!(!body.contains(vault.data.path().to_str().unwrap()), "{body}");
         assert_eq!(answer.header("allow").is_some(), status == 405);
     }
+}
+
+#[test]
+fn a_content_is_its_bytes_to_be_saved_and_not_shown() {
+    let vault = Vault::open("plain", &[]);
+    let repository = vault.fixture.repositories()[0].clone();
+    let listed = String::from_utf8(common::git(&["ls-tree", "-r", "HEAD"], &repository)).unwrap();
+    let id = listed.lines().next().unwrap().split([' ', '\t']).nth(2).unwrap().to_owned();
+    let key = format!("content/{id}");
+    assert_eq!(vault.server.get(&format!("/vault/{key}")).status, 404);
+    assert_eq!(vault.server.cook(&key)["status"], "done");
+    for target in [format!("/vault/{key}"), format!("/vault/{key}.raw")] {
+        let answer = vault.server.get(&target);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, common::git(&["cat-file", "blob", &id], &repository));
+        assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        let disposition = format!("attachment; filename=\"swh_1_cnt_{id}.raw\"");
+        assert_eq!(answer.header("content-disposition"), Some(&disposition[..]));
+    }
+    assert_eq!(vault.server.post(&format!("/vault/content/{}", "1".repeat(40))).status, 404);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const TEMPLATE: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_s
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The bundle: swh:1:dir:ID, directory/ID or directory/ID.tar
+    /// The bundle: swh:1:dir:ID, directory/ID or directory/ID.zip
     #[arg(value_parser = parse_bundle)]
     bundle: BundleKey,
     /// Also write the bundle to this file; - is standard output

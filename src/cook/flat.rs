@@ -6,10 +6,11 @@
 //! Holds the trees from the root down to where it is, and no content but symlinks' targets.
 
 use super::error::CookError;
+use super::form::Cut;
 use super::measure;
 use super::pipeline::Halt;
 use super::root::{Root, same_type};
-use super::segment::{Cutter, Job};
+use super::segment::Job;
 use super::tarball::{self, Member, Node};
 use super::{Cooked, Order};
 use crate::archive::object::{self, EntryKind, TreeEntry, TreeError};
@@ -42,7 +43,7 @@ pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Ha
     let mut walk = Walk {
         order,
         reader: order.archive.reader(),
-        cutter: Cutter::default(),
+        cut: Cut::new(order.format),
         emit,
         path: tarball::TOP.to_vec(),
         head: Vec::new(),
@@ -56,13 +57,13 @@ pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Ha
     };
     walk.run()?;
     let cooked = Cooked { tar_size: walk.size, members: walk.members };
-    Ok(Walked { cooked, units: walk.cutter.units() })
+    Ok(Walked { cooked, units: walk.cut.units() })
 }
 
 struct Walk<'a> {
     order: &'a Order<'a>,
     reader: Box<dyn Reader>,
-    cutter: Cutter,
+    cut: Cut,
     emit: &'a mut dyn FnMut(Job) -> Result<(), Halt>,
     /// The member's name under way, from `source/` on.
     path: Vec<u8>,
@@ -112,7 +113,7 @@ impl Walk<'_> {
                 measure::refuse_oversized(self.order, &mut *self.reader)?;
             }
         }
-        self.cutter.end();
+        self.cut.end();
         self.flush()
     }
 
@@ -126,10 +127,8 @@ impl Walk<'_> {
         let id = match self.order.root {
             Root::Directory(id) | Root::File(id) => id,
         };
-        let member = Member { name: tarball::TOP, node: Node::Directory, raw_mode: b"40000", id: &id };
-        tarball::write_headers(&member, &mut self.head);
-        self.count(0)?;
-        self.cutter.folder(&self.head);
+        let top = Member { name: tarball::TOP, node: Node::Directory, raw_mode: b"40000", id: &id };
+        self.pass(&top)?;
         self.push(&id, tree)
     }
 
@@ -180,10 +179,7 @@ impl Walk<'_> {
     /// A member without content, whose name ends in `/`.
     fn folder(&mut self, entry: &Entry, node: Node<'_>) -> Result<(), CookError> {
         self.path.push(b'/');
-        self.write_head(entry, node);
-        self.count(0)?;
-        self.cutter.folder(&self.head);
-        Ok(())
+        self.member(entry, node)
     }
 
     fn symlink(&mut self, entry: &Entry) -> Result<(), CookError> {
@@ -198,11 +194,9 @@ impl Walk<'_> {
         if target.is_empty() || target.contains(&0) {
             return Err(self.refused("a symlink's target in it is empty or has a NUL".to_owned()));
         }
-        self.write_head(entry, Node::Symlink { target: &target });
+        let done = self.member(entry, Node::Symlink { target: &target });
         self.target = target;
-        self.count(0)?;
-        self.cutter.symlink(&self.head, &entry.id, size);
-        Ok(())
+        done
     }
 
     fn file(&mut self, entry: &Entry, executable: bool) -> Result<(), CookError> {
@@ -211,17 +205,26 @@ impl Walk<'_> {
             // Nothing of it would be read, and so nothing hashed.
             return Err(CookError::Corrupt { id: entry.id, reason: "it is not empty, as its archive says".to_owned() });
         }
-        self.write_head(entry, Node::File { executable, size });
-        self.count(size)?;
-        self.cutter.file(&self.head, entry.id, size);
-        Ok(())
+        self.member(entry, Node::File { executable, size })
     }
 
-    fn write_head(&mut self, entry: &Entry, node: Node<'_>) {
+    /// Counts the member at `path`, and passes it on.
+    fn member(&mut self, entry: &Entry, node: Node<'_>) -> Result<(), CookError> {
         let frame = self.stack.last().expect("because the entry is of the last directory");
-        let raw_mode = &frame.tree[entry.mode.clone()];
+        let raw_mode = frame.tree[entry.mode.clone()].to_vec();
+        let path = std::mem::take(&mut self.path);
+        let member = Member { name: &path, node, raw_mode: &raw_mode, id: &entry.id };
+        let counted = self.pass(&member);
+        self.path = path;
+        counted
+    }
+
+    fn pass(&mut self, member: &Member<'_>) -> Result<(), CookError> {
         self.head.clear();
-        tarball::write_headers(&Member { name: &self.path, node, raw_mode, id: &entry.id }, &mut self.head);
+        tarball::write_headers(member, &mut self.head);
+        self.count(if let Node::File { size, .. } = member.node { size } else { 0 })?;
+        self.cut.member(member, &self.head);
+        Ok(())
     }
 
     /// Counts a member of `self.head` and `size` bytes, before anything of its size is allocated.
@@ -250,7 +253,7 @@ impl Walk<'_> {
     }
 
     fn flush(&mut self) -> Result<(), Halt> {
-        self.cutter.take_ready().try_for_each(|job| (self.emit)(job))
+        self.cut.take_ready().try_for_each(|job| (self.emit)(job))
     }
 
     fn check_stop(&self) -> Result<(), CookError> {

@@ -2,30 +2,40 @@
 //! any number of threads (`docs/format.md`).
 //!
 //! A cook goes [`root`] (which directory?), then [`cook`]: the walk (`flat`) turns the tree into
-//! members (`tarball`), cuts them into units (`segment`), and the pipeline (`pipeline`, `worker`)
-//! reads, deflates (`gzip`) and writes the units in order. Knows no store, catalogue or clock: it
-//! writes to whatever it is given and looks at its [`Control`].
+//! members (`tarball`, `zip`), cuts them into units (`segment`, `batch`), and the pipeline
+//! (`pipeline`, `worker`) reads, codes (`deflate`, `zstandard`) and writes the units in order. What
+//! differs between formats is in `form`. A content ([`raw`]) is streamed as it is. Knows no store,
+//! catalogue or clock: it writes to whatever it is given and looks at its [`Control`].
 
+mod batch;
 pub mod control;
+pub(crate) mod deflate;
+mod directory;
 mod error;
 mod flat;
+mod form;
 pub(crate) mod gzip;
 pub mod history;
 mod measure;
 mod pipeline;
 pub mod proof;
+mod raw;
 mod root;
-mod segment;
+pub(crate) mod segment;
 pub(crate) mod tarball;
 mod worker;
+pub(crate) mod zip;
+pub(crate) mod zstandard;
 
 pub use control::{Control, Progress, Reason};
 pub use error::CookError;
+pub use raw::raw;
 pub use root::{Root, root};
 
 use crate::archive::Archive;
 use crate::key::Format;
 use std::io;
+use std::path::Path;
 
 /// What to cook, and within which bounds.
 pub struct Order<'a> {
@@ -37,8 +47,10 @@ pub struct Order<'a> {
     pub format: Format,
     /// How many threads read and deflate, at least 1. One more walks, and the calling one writes.
     pub threads: usize,
-    /// The most bytes that the tar stream may have.
+    /// The most bytes that the tar stream may have; a zip, that of the same tree.
     pub max_size: u64,
+    /// Where a file may be made and unlinked at once: the directory of a zip with very many members.
+    pub scratch: &'a Path,
     /// To watch and to stop it.
     pub control: &'a Control,
 }
@@ -46,7 +58,7 @@ pub struct Order<'a> {
 /// What was cooked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooked {
-    /// Bytes of the tar stream, before it is deflated.
+    /// Bytes of the tar stream, before it is compressed; of a zip, what its members have in a tar.
     pub tar_size: u64,
     /// Members: directories, files, symlinks and gitlinks, `source/` among them.
     pub members: u64,

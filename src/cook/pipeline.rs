@@ -25,13 +25,14 @@
 //! stream. An error of the walker, a cancelled order and a panic end all at once. Every thread looks
 //! at `ending` whenever it takes the lock, and every wait ends when it is set.
 
+use super::batch::Role;
+use super::deflate;
 use super::error::CookError;
 use super::flat::{self, Walked};
-use super::gzip;
+use super::form::Binding;
 use super::segment::{Job, UNIT};
 use super::worker::Worker;
 use super::{Cooked, Order};
-use crate::key::Format;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -98,15 +99,23 @@ enum Ending {
 pub(super) struct Raw {
     pub(super) index: u64,
     pub(super) bytes: Vec<u8>,
+    /// In a zip.
+    pub(super) role: Option<Role>,
+    /// What is to be added to its length when progress is counted.
+    pub(super) extra: u64,
 }
 
 /// A unit as it is written.
 pub(super) struct Made {
     pub(super) bytes: Vec<u8>,
-    /// Its bytes in the tar stream.
+    /// Its length before it was coded.
+    pub(super) raw: u64,
+    /// What it stands for in the tar stream; of a tar, the same.
     pub(super) len: u64,
-    /// Their CRC-32.
+    /// CRC-32 of what was coded, where the format has it.
     pub(super) crc: u32,
+    /// In a zip.
+    pub(super) role: Option<Role>,
 }
 
 /// What a worker does next.
@@ -256,24 +265,15 @@ impl Pipeline {
     }
 
     fn write(&self, order: &Order<'_>, out: &mut dyn Write) -> Result<(), Halt> {
-        let deflated = order.format == Format::TarGz;
-        let (mut sum, mut size, mut written) = (gzip::Sum::default(), 0, None);
-        if deflated {
-            out.write_all(&gzip::HEADER).map_err(CookError::Output)?;
-        }
-        while let Some(made) = self.next(written.take())? {
-            out.write_all(&made.bytes).map_err(CookError::Output)?;
-            if deflated {
-                sum.add(made.crc, made.len);
-            }
-            size += made.len;
+        let (mut binding, mut written) = (Binding::new(order.format, order.scratch), None);
+        binding.begin(out)?;
+        while let Some(mut made) = self.next(written.take())? {
+            let role = made.role.take();
+            binding.unit(&made, role, out)?;
             order.control.add_done(made.len);
             written = Some(made.bytes);
         }
-        if deflated {
-            out.write_all(&gzip::END).map_err(CookError::Output)?;
-            out.write_all(&sum.trailer(size)).map_err(CookError::Output)?;
-        }
+        binding.end(out)?;
         self.end(Ending::Done);
         Ok(())
     }
@@ -307,7 +307,7 @@ impl State {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(gzip::bound(UNIT)));
+        let mut buffer = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(deflate::bound(UNIT)));
         buffer.clear();
         buffer
     }

@@ -4,7 +4,9 @@
 //! 0 in the order of the stream. It knows a content's id and size, never its bytes, so the cut is
 //! ahead of all reading. `docs/format.md` has the rule as a table.
 
-use super::tarball::{TRAILER, padding};
+use super::batch::{Batch, Item};
+use super::tarball::{Member, Node, TRAILER, padding};
+use super::zip::Entry;
 use crate::key::Sha1Git;
 
 /// The wanted mean size of a segment in bytes. A file of this size or more is one alone.
@@ -15,7 +17,10 @@ pub(crate) const UNIT: usize = 1 << 20;
 /// Work that can be done by itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
+    /// Of a tar.
     Unit(Unit),
+    /// Of a zip.
+    Batch(Batch),
     Large(Large),
 }
 
@@ -49,16 +54,25 @@ pub(crate) enum Part {
 pub(crate) struct Large {
     /// Number of its first unit.
     pub(crate) first: u64,
+    /// Its headers in a tar.
     pub(crate) head: Vec<u8>,
     pub(crate) id: Sha1Git,
     pub(crate) size: u64,
+    /// In a zip, where its units hold its content alone: what stands around them, and the bytes of
+    /// its headers and padding in a tar.
+    pub(crate) zip: Option<(Entry, u64)>,
 }
 
 impl Large {
     /// How many units it has.
     pub(crate) fn units(&self) -> u64 {
-        let len = self.head.len() as u64 + self.size + padding(self.size) as u64;
+        let len = self.head.len() as u64 + self.size + self.padding() as u64;
         len.div_ceil(UNIT as u64)
+    }
+
+    /// Zero bytes behind its content.
+    pub(crate) fn padding(&self) -> usize {
+        if self.zip.is_some() { 0 } else { padding(self.size) }
     }
 }
 
@@ -67,6 +81,7 @@ impl Job {
     pub(crate) fn first(&self) -> u64 {
         match self {
             Self::Unit(unit) => unit.index,
+            Self::Batch(batch) => batch.index,
             Self::Large(large) => large.first,
         }
     }
@@ -75,7 +90,11 @@ impl Job {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Unit(unit) => unit.heads.capacity() + unit.parts.capacity() * size_of::<Part>() + 128,
-            Self::Large(large) => large.head.capacity() + 128,
+            Self::Batch(batch) => {
+                let heap = |item: &Item| item.entry.name.capacity() + item.entry.comment.capacity();
+                batch.items.iter().map(heap).sum::<usize>() + batch.items.capacity() * size_of::<Item>() + 128
+            }
+            Self::Large(large) => large.head.capacity() + 512,
         }
     }
 }
@@ -96,13 +115,22 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
+    /// A member and its header blocks.
+    pub(crate) fn member(&mut self, member: &Member<'_>, head: &[u8]) {
+        match member.node {
+            Node::Directory | Node::Gitlink => self.folder(head),
+            Node::Symlink { target } => self.symlink(head, member.id, target.len() as u64),
+            Node::File { size, .. } => self.file(head, *member.id, size),
+        }
+    }
+
     /// A directory or a gitlink.
-    pub(crate) fn folder(&mut self, head: &[u8]) {
+    fn folder(&mut self, head: &[u8]) {
         self.head(head);
     }
 
     /// A symlink, whose content of `size` bytes is in its header.
-    pub(crate) fn symlink(&mut self, head: &[u8], id: &Sha1Git, size: u64) {
+    fn symlink(&mut self, head: &[u8], id: &Sha1Git, size: u64) {
         self.head(head);
         if ends_segment(id, size) {
             self.end_unit();
@@ -110,13 +138,13 @@ impl Cutter {
     }
 
     /// A file.
-    pub(crate) fn file(&mut self, head: &[u8], id: Sha1Git, size: u64) {
+    fn file(&mut self, head: &[u8], id: Sha1Git, size: u64) {
         if size >= T {
             self.end_unit();
         }
         let len = head.len() as u64 + size + padding(size) as u64;
         if size >= T && len > UNIT as u64 {
-            let large = Large { first: self.next, head: head.to_vec(), id, size };
+            let large = Large { first: self.next, head: head.to_vec(), id, size, zip: None };
             self.next += large.units();
             self.ready.push(Job::Large(large));
             return;
@@ -210,6 +238,7 @@ mod tests {
             assert_eq!(job.first(), lens.len() as u64);
             match job {
                 Job::Unit(unit) => lens.push(unit.len as u64),
+                Job::Batch(_) => panic!("a tar has no batches"),
                 Job::Large(large) => {
                     let whole = large.head.len() as u64 + large.size + padding(large.size) as u64;
                     lens.extend((0..large.units()).map(|i| (whole - i * UNIT as u64).min(UNIT as u64)));

@@ -42,6 +42,15 @@ pub(crate) struct Member<'a> {
     pub(crate) id: &'a Sha1Git,
 }
 
+impl Member<'_> {
+    /// `git <raw mode> <id>`, where the header does not imply the mode of the tree entry.
+    pub(crate) fn comment(&self) -> Option<Vec<u8>> {
+        let implied = [&b"40000"[..], b"100644", b"100755", b"120000"];
+        let plain = !matches!(self.node, Node::Gitlink) && implied.contains(&self.raw_mode);
+        (!plain).then(|| [b"git ", self.raw_mode, b" ", self.id.to_string().as_bytes()].concat())
+    }
+}
+
 /// Appends the header blocks of `member`: one block, or a pax header before it.
 pub(crate) fn write_headers(member: &Member<'_>, out: &mut Vec<u8>) {
     let split = split_name(member.name);
@@ -86,11 +95,6 @@ fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (end - slash <= NAME).then(|| (&name[..slash], &name[slash + 1..]))
 }
 
-/// Whether the tree entry's mode is one that the tar header implies.
-fn is_plain(member: &Member<'_>) -> bool {
-    !matches!(member.node, Node::Gitlink) && [&b"40000"[..], b"100644", b"100755", b"120000"].contains(&member.raw_mode)
-}
-
 fn write_records(member: &Member<'_>, name_fits: bool, target_fits: bool, size: u64, out: &mut Vec<u8>) {
     let path = (!name_fits).then_some(member.name);
     let linkpath = match member.node {
@@ -109,8 +113,7 @@ fn write_records(member: &Member<'_>, name_fits: bool, target_fits: bool, size: 
     if size > OCTAL_SIZE {
         write_record(b"size", size.to_string().as_bytes(), out);
     }
-    if !is_plain(member) {
-        let comment = [b"git ", member.raw_mode, b" ", member.id.to_string().as_bytes()].concat();
+    if let Some(comment) = member.comment() {
         write_record(b"comment", &comment, out);
     }
 }

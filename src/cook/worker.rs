@@ -2,15 +2,17 @@
 //! of things and all waiting are the pipeline's.
 
 use super::Order;
+use super::batch::{Batch, Body, Item, Role};
+use super::deflate::End;
 use super::error::CookError;
 use super::flat::same_size;
-use super::gzip::Deflater;
+use super::form::Coder;
 use super::pipeline::{Halt, Made, Pipeline, Raw, Task};
 use super::root::same_type;
 use super::segment::{Job, Large, Part, UNIT, Unit};
-use super::tarball::padding;
+use super::zip::Figures;
 use crate::archive::{ArchiveError, ObjectType, Reader};
-use crate::key::{Format, Sha1Git};
+use crate::key::Sha1Git;
 use std::io;
 
 /// One thread's worker.
@@ -23,8 +25,7 @@ pub(super) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, order: &'a Order<'a>) -> Self {
-        let deflater = (order.format == Format::TarGz).then(Deflater::new);
-        let maker = Maker { pipeline, order, deflater, unit: pipeline.buffer() };
+        let maker = Maker { pipeline, order, coder: Coder::new(order.format), unit: pipeline.buffer() };
         Self { reader: order.archive.reader(), content: Vec::new(), maker }
     }
 
@@ -36,6 +37,7 @@ impl<'a> Worker<'a> {
             match task {
                 Task::Handed(raw) => self.maker.make_handed(raw),
                 Task::Job(Job::Unit(unit)) => self.unit(&unit),
+                Task::Job(Job::Batch(batch)) => self.batch(batch),
                 Task::Job(Job::Large(large)) => self.large(&large)?,
             }
         }
@@ -43,7 +45,7 @@ impl<'a> Worker<'a> {
 
     fn unit(&mut self, unit: &Unit) {
         match self.fill(unit) {
-            Ok(()) => self.maker.make(unit.index),
+            Ok(()) => self.maker.make(unit.index, None, 0),
             Err(error) => self.maker.pipeline.put(unit.index, Err(error)),
         }
     }
@@ -62,14 +64,47 @@ impl<'a> Worker<'a> {
                 }
                 Part::Zeros(len) => bytes.resize(bytes.len() + len, 0),
                 Part::Content { id, size, from, to } => {
-                    let found = self.reader.find(&id, &mut self.content)?.ok_or(CookError::Missing { id })?;
-                    same_type(&id, found, ObjectType::Blob)?;
-                    same_size(&id, self.content.len() as u64, size)?;
+                    read(&mut *self.reader, &id, size, &mut self.content)?;
                     bytes.extend_from_slice(&self.content[from..to]);
                 }
             }
         }
         Ok(())
+    }
+
+    fn batch(&mut self, batch: Batch) {
+        let (index, len) = (batch.index, batch.tar);
+        let mut bytes = self.maker.pipeline.buffer();
+        let mut members = Vec::with_capacity(batch.items.len());
+        for item in batch.items {
+            match self.member(&item, &mut bytes) {
+                Ok(figures) => members.push((item.entry, figures)),
+                Err(error) => return self.maker.pipeline.put(index, Err(error)),
+            }
+        }
+        let role = Some(Role::Batch(members));
+        self.maker.pipeline.put(index, Ok(Made { bytes, raw: 0, len, crc: 0, role }));
+    }
+
+    /// Appends a small member of a zip: its local header and its content.
+    fn member(&mut self, item: &Item, out: &mut Vec<u8>) -> Result<Figures, CookError> {
+        let Item { entry, body } = item;
+        let coded = &mut self.maker.unit;
+        coded.clear();
+        let crc = match body {
+            Body::Stored(content) => {
+                coded.extend_from_slice(content);
+                crc32fast::hash(content)
+            }
+            Body::Content(id) => {
+                read(&mut *self.reader, id, entry.size, &mut self.content)?;
+                self.maker.coder.code(&self.content, End::Finish, coded)
+            }
+        };
+        let figures = Figures { crc, packed: coded.len() as u64 };
+        entry.write_local(&figures, out);
+        out.extend_from_slice(coded);
+        Ok(figures)
     }
 
     fn large(&mut self, large: &Large) -> Result<(), Halt> {
@@ -87,9 +122,10 @@ impl<'a> Worker<'a> {
         match ended {
             // The last unit waits for the content's hash, which is known only now.
             Ok(()) => {
-                let len = self.maker.unit.len() + padding(large.size);
+                let len = self.maker.unit.len() + large.padding();
                 self.maker.unit.resize(len, 0);
-                self.maker.make_admitted(index)
+                let role = large.zip.as_ref().map(|_| Role::Last);
+                self.maker.make_admitted(index, role, large.zip.as_ref().map_or(0, |(_, tar)| *tar))
             }
             Err(Halt::Failed(error @ CookError::Cancelled(_))) => Err(error.into()),
             Err(Halt::Failed(error)) => {
@@ -105,30 +141,29 @@ impl<'a> Worker<'a> {
 struct Maker<'a> {
     pipeline: &'a Pipeline,
     order: &'a Order<'a>,
-    /// None for a plain tar.
-    deflater: Option<Deflater>,
+    coder: Coder,
     /// The unit being filled.
     unit: Vec<u8>,
 }
 
 impl Maker<'_> {
     /// Makes the unit `index` of `self.unit`, which is empty then.
-    fn make(&mut self, index: u64) {
+    fn make(&mut self, index: u64, role: Option<Role>, extra: u64) {
         let bytes = std::mem::take(&mut self.unit);
-        self.unit = self.make_raw(Raw { index, bytes });
+        self.unit = self.make_raw(Raw { index, bytes, role, extra });
     }
 
     /// The same for one whose turn may not have come, or that another worker has time for.
-    fn make_admitted(&mut self, index: u64) -> Result<(), Halt> {
+    fn make_admitted(&mut self, index: u64, role: Option<Role>, extra: u64) -> Result<(), Halt> {
         self.check_stop()?;
         while let Some(raw) = self.pipeline.admit(index)? {
             self.make_handed(raw);
         }
-        if self.deflater.is_none() {
-            self.make(index);
+        if matches!(self.coder, Coder::Plain) {
+            self.make(index, role, extra);
             return Ok(());
         }
-        let raw = Raw { index, bytes: std::mem::take(&mut self.unit) };
+        let raw = Raw { index, bytes: std::mem::take(&mut self.unit), role, extra };
         self.unit = match self.pipeline.hand(raw) {
             Ok(buffer) => buffer,
             Err(raw) => self.make_raw(raw),
@@ -142,17 +177,18 @@ impl Maker<'_> {
     }
 
     /// Makes a unit and gives an empty buffer for another.
-    fn make_raw(&mut self, raw: Raw) -> Vec<u8> {
-        let Raw { index, mut bytes } = raw;
-        let len = bytes.len() as u64;
+    fn make_raw(&mut self, unit: Raw) -> Vec<u8> {
+        let Raw { index, mut bytes, role, extra } = unit;
+        let raw = bytes.len() as u64;
+        let len = raw + extra;
         let mut other = self.pipeline.buffer();
-        let Some(deflater) = &mut self.deflater else {
-            self.pipeline.put(index, Ok(Made { bytes, len, crc: 0 }));
+        if matches!(self.coder, Coder::Plain) {
+            self.pipeline.put(index, Ok(Made { bytes, raw, len, crc: 0, role }));
             return other;
-        };
-        let crc = crc32fast::hash(&bytes);
-        deflater.deflate(&bytes, &mut other);
-        self.pipeline.put(index, Ok(Made { bytes: other, len, crc }));
+        }
+        let end = if matches!(role, Some(Role::Last)) { End::Finish } else { End::Flush };
+        let crc = self.coder.code(&bytes, end, &mut other);
+        self.pipeline.put(index, Ok(Made { bytes: other, raw, len, crc, role }));
         bytes.clear();
         bytes
     }
@@ -194,7 +230,10 @@ impl Spill<'_, '_> {
         while !piece.is_empty() {
             // A full unit goes only when another byte has come: the last one must wait.
             if self.maker.unit.len() == UNIT {
-                self.maker.make_admitted(self.index)?;
+                let first = self.index == self.large.first;
+                let role = self.large.zip.as_ref();
+                let role = role.map(|(entry, _)| if first { Role::First(entry.clone()) } else { Role::Middle });
+                self.maker.make_admitted(self.index, role, 0)?;
                 self.index += 1;
             }
             let (now, later) = piece.split_at(piece.len().min(UNIT - self.maker.unit.len()));
@@ -203,6 +242,13 @@ impl Spill<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Reads a whole content of which the archive said this size.
+fn read(reader: &mut dyn Reader, id: &Sha1Git, size: u64, content: &mut Vec<u8>) -> Result<(), CookError> {
+    let found = reader.find(id, content)?.ok_or(CookError::Missing { id: *id })?;
+    same_type(id, found, ObjectType::Blob)?;
+    same_size(id, content.len() as u64, size)
 }
 
 fn more_than_said(id: &Sha1Git, said: u64) -> ArchiveError {

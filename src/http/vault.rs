@@ -180,7 +180,7 @@ impl Vault {
              ask    curl {base}/vault/directory/ID.tar.gz/status\n\
              list   curl {base}/vault/directory\n\n\
              ID is the sha1git of a directory (a git tree); revision and release work alike.\n\
-             Formats: tar.gz, tar. With -H 'Prefer: wait=30' a request waits for its cook.\n",
+             Formats: tar.gz, tar, tar.zst, zip; of a content, the bytes themselves. With -H 'Prefer: wait=30' a request waits for its cook.\n",
             env!("CARGO_PKG_VERSION"),
             base = self.base.url("")
         ))

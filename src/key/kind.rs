@@ -66,7 +66,8 @@ impl ObjectKind {
     pub const fn default_format(self) -> Option<Format> {
         match self {
             Self::Directory | Self::Revision | Self::Release => Some(Format::TarGz),
-            Self::Content | Self::Snapshot => None,
+            Self::Content => Some(Format::Raw),
+            Self::Snapshot => None,
         }
     }
 }
@@ -93,7 +94,7 @@ pub enum Format {
     TarGz = 1,
     /// The flat tree as a plain tar: the same stream before it is deflated.
     Tar = 2,
-    /// The flat tree as a tar in zstd frames, one a segment.
+    /// The flat tree as a tar in zstd frames, one a unit.
     TarZst = 3,
     /// The flat tree as a zip.
     Zip = 4,
@@ -177,15 +178,11 @@ impl Format {
     /// Whether a bundle in this format can be made of a `kind`.
     #[must_use]
     pub const fn is_of(self, kind: ObjectKind) -> bool {
-        use ObjectKind::{Directory, Release, Revision};
+        use ObjectKind::{Content, Directory, Release, Revision};
         match self {
-            Self::TarGz | Self::Tar => matches!(kind, Directory | Revision | Release),
-            Self::TarZst => false,
-            Self::Zip => false,
-            Self::GitTar => false,
-            Self::Bundle => false,
-            Self::Gitfast => false,
-            Self::Raw => false,
+            Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => matches!(kind, Directory | Revision | Release),
+            Self::GitTar | Self::Bundle | Self::Gitfast => false,
+            Self::Raw => matches!(kind, Content),
         }
     }
 

@@ -5,9 +5,10 @@
 use super::{Kitchen, Running};
 use crate::bundle::{Failure, FailureCode};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
-use crate::cook::{self, Control, CookError, Root};
-use crate::key::{BundleKey, ObjectKind};
+use crate::cook::{self, Control, CookError, Cooked, Root};
+use crate::key::{BundleKey, Family, ObjectKind};
 use crate::time::Timestamp;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,12 @@ impl Kitchen {
         let control = Control::default();
         let deadline = Instant::now() + self.0.limits.cook_timeout;
         self.running().insert(key, Running { control: control.clone(), deadline });
+        if key.format().family() == Family::Raw {
+            let shared = &*self.0;
+            let max_size = shared.limits.max_bundle_size;
+            let cook = |out: &mut dyn Write| cook::raw(&*shared.archive, &key.id(), max_size, &control, out);
+            return self.cook_file(claim, cook);
+        }
         let mut reader = self.0.archive.reader();
         let root = match cook::root(&mut *reader, key.kind(), &key.id()) {
             Ok(Some(root)) => root,
@@ -142,7 +149,7 @@ impl Kitchen {
                     .expect("because every flat format is one of a directory");
                 self.hand_on(claim, &directory)
             }
-            root => self.cook_file(claim, root, &control),
+            root => self.cook_flat(claim, root, &control),
         }
     }
 
@@ -162,7 +169,22 @@ impl Kitchen {
         }
     }
 
-    fn cook_file(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
+    fn cook_flat(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
+        let shared = &*self.0;
+        let order = cook::Order {
+            archive: &*shared.archive,
+            root,
+            format: claim.key.format(),
+            threads: shared.limits.cook_threads,
+            max_size: shared.limits.max_bundle_size,
+            scratch: shared.store.data(),
+            control,
+        };
+        self.cook_file(claim, |out| cook::cook(&order, out))
+    }
+
+    /// Cooks into a draft, and publishes it.
+    fn cook_file(&self, claim: &Claim, cook: impl FnOnce(&mut dyn Write) -> Result<Cooked, CookError>) -> Outcome {
         let (key, shared) = (claim.key, &*self.0);
         let start = Instant::now();
         let mut draft = match shared.store.draft() {
@@ -171,15 +193,7 @@ impl Kitchen {
         };
         // The reservation stands until the catalogue counts the file.
         let mut reservation = shared.room.reservation();
-        let order = cook::Order {
-            archive: &*shared.archive,
-            root,
-            format: key.format(),
-            threads: shared.limits.cook_threads,
-            max_size: shared.limits.max_bundle_size,
-            control,
-        };
-        let cooked = match cook::cook(&order, &mut reservation.writing(&mut draft)) {
+        let cooked = match cook(&mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
             Err(error) => return cook_failed(key, &error),
         };

@@ -1,17 +1,24 @@
-//! The gzip around a bundle: one member, its header as larder writes it, nothing after it. Knows
-//! nothing of what it holds.
+//! The gzip around a bundle: one member, its header as larder writes it, its units deflated as larder
+//! does, nothing after it. Knows nothing of what it holds.
 
-use crate::cook::gzip::HEADER;
+use super::VerifyError;
+use super::echo::Echo;
+use super::source::Source;
+use crate::cook::deflate::{Deflater, End};
+use crate::cook::gzip::{END, HEADER};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Reads what was deflated. When it ends or fails, [`Gunzip::fault`] says whether the gzip was whole.
+/// Reads what was deflated.
 pub(super) struct Gunzip<R> {
     input: BufReader<R>,
     inflate: Decompress,
     sum: crc32fast::Hasher,
     stage: Stage,
-    fault: Option<&'static str>,
+    deflater: Deflater,
+    deflated: Vec<u8>,
+    echo: Echo,
+    fault: Option<VerifyError>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,18 +35,16 @@ impl<R: Read> Gunzip<R> {
             inflate: Decompress::new(false),
             sum: crc32fast::Hasher::new(),
             stage: Stage::Start,
+            deflater: Deflater::default(),
+            deflated: Vec::new(),
+            echo: Echo::default(),
             fault: None,
         }
     }
 
-    /// What is wrong with the gzip, as far as it was read.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        self.fault
-    }
-
     fn refuse(&mut self, fault: &'static str) -> io::Error {
-        self.fault = Some(fault);
-        io::Error::new(io::ErrorKind::InvalidData, fault)
+        self.fault = Some(VerifyError::Gzip(fault));
+        io::Error::from(io::ErrorKind::InvalidData)
     }
 
     fn start(&mut self) -> io::Result<()> {
@@ -69,10 +74,15 @@ impl<R: Read> Gunzip<R> {
             let (after_in, after_out) = (self.inflate.total_in(), self.inflate.total_out());
             let taken = usize::try_from(after_in - before_in).expect("because it was in memory");
             let given = usize::try_from(after_out - before_out).expect("because it is in memory");
+            let echoed = self.echo.read(&bytes[..taken]);
             self.input.consume(taken);
             self.sum.update(&out[..given]);
             match inflated {
                 Err(_) => return Err(self.refuse("it is not deflated data")),
+                Ok(_) if echoed.is_err() => {
+                    self.fault = echoed.err();
+                    return Err(io::Error::from(io::ErrorKind::InvalidData));
+                }
                 Ok(Status::StreamEnd) => {
                     self.stage = Stage::End;
                     self.finish()?;
@@ -112,5 +122,22 @@ impl<R: Read> Read for Gunzip<R> {
             return Ok(0);
         }
         self.body(out)
+    }
+}
+
+impl<R: Read> Source for Gunzip<R> {
+    fn unit(&mut self, unit: &[u8]) -> Result<(), VerifyError> {
+        self.deflated.clear();
+        self.deflater.deflate(unit, End::Flush, &mut self.deflated);
+        self.echo.expect(&self.deflated)
+    }
+
+    fn fault(&mut self) -> Option<VerifyError> {
+        self.fault.take()
+    }
+
+    fn end(&mut self) -> Result<(), VerifyError> {
+        self.echo.expect(&END)?;
+        self.echo.end()
     }
 }

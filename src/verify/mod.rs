@@ -2,18 +2,26 @@
 //! archive is trusted.
 //!
 //! Takes only what `docs/format.md` describes, byte for byte: what is read is encoded again and
-//! compared, so that no byte of a tar can change unnoticed. Input is hostile: what is held is
-//! bounded by the caps below, in all by the trees from the root down to where it is. Knows no I/O
-//! but the stream it is given.
+//! compared, compressed data too, so that no byte of a bundle can change unnoticed. Input is hostile:
+//! what is held is bounded by the caps below, in all by the trees from the root down to where it is.
+//! Knows no I/O but the stream or the file it is given.
 
+mod echo;
 mod gunzip;
+mod member;
 mod proof;
+mod raw;
+mod source;
 mod tar;
 mod tree;
+mod units;
+mod unzstd;
+mod zip;
 
 pub use proof::{MAX_PROOF, Proof, Proven};
 
 use crate::key::Sha1Git;
+use std::fs::File;
 use std::io::{self, Read};
 
 /// The id of the directory in a `tar` bundle, recomputed from its bytes.
@@ -26,19 +34,34 @@ use std::io::{self, Read};
 /// assert!(larder::verify::flat_tar(&tar[..]).is_err());
 /// ```
 pub fn flat_tar(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    tar::directory(input)
+    tar::directory(source::Bare(input))
 }
 
-/// The same for a `tar.gz` bundle, its gzip header, length and CRC-32 checked too.
-///
-/// How the bytes were deflated is not looked at: another encoder's bundle has the same id.
+/// The same for a `tar.gz` bundle, of which every byte counts too: what it holds is deflated again.
 pub fn flat_tar_gz(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    let mut gunzip = gunzip::Gunzip::new(input);
-    let found = flat_tar(&mut gunzip);
-    match gunzip.fault() {
-        Some(fault) => Err(VerifyError::Gzip(fault)),
-        None => found,
-    }
+    tar::directory(gunzip::Gunzip::new(input))
+}
+
+/// The same for a `tar.zst` bundle: what it holds is compressed again.
+pub fn flat_tar_zst(input: impl Read) -> Result<Sha1Git, VerifyError> {
+    tar::directory(unzstd::Unzstd::new(input))
+}
+
+/// The same for a `zip` bundle, which is read at two places at once: where its members are, and where
+/// its directory is. The file's own position does not matter.
+pub fn flat_zip(file: &File) -> Result<Sha1Git, VerifyError> {
+    zip::directory(file)
+}
+
+/// The id of the content in a `raw` bundle of `len` bytes.
+///
+/// ```
+/// let id = larder::verify::raw(&b"hello\n"[..], 6)?;
+/// assert_eq!(id.to_string(), "ce013625030ba8dba906f756967f9e9ca394464a");
+/// # Ok::<(), larder::verify::VerifyError>(())
+/// ```
+pub fn raw(input: impl Read, len: u64) -> Result<Sha1Git, VerifyError> {
+    raw::content(input, len)
 }
 
 /// Why a bundle is not one.
@@ -58,6 +81,23 @@ pub enum VerifyError {
     /// A proof that proves nothing.
     #[error("the proof: {0}")]
     Proof(String),
+    /// The frames around it are not as a bundle's.
+    #[error("zstd: {0}")]
+    Zstd(&'static str),
+    /// The bytes are not those of a zip that larder writes.
+    #[error("at byte {at} of the zip: {reason}")]
+    Zip {
+        /// Where, in bytes of the zip.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The content is not of the length that was said.
+    #[error("{0}")]
+    Raw(String),
+    /// It can be read, but the compressed bytes are not those that larder makes of what they hold.
+    #[error("its compressed bytes are not those that larder writes")]
+    Encoding,
     /// The bundle could not be read.
     #[error("reading the bundle: {0}")]
     Read(io::Error),

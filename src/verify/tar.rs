@@ -4,41 +4,35 @@
 //! are encoded again and compared, which leaves no byte unchecked.
 
 use super::VerifyError;
+use super::member::{Claim, is_legal_name, is_legal_target, kind, parse_id};
+use super::source::Source;
 use super::tree::Trees;
+use super::units::Units;
 use crate::archive::ObjectType;
 use crate::archive::object::{self, EntryKind, Hasher};
-use crate::cook::tarball::{self, BLOCK, Member, Node, PAX_DIRECTORY, TOP};
+use crate::cook::tarball::{self, BLOCK, Member, Node, PAX_DIRECTORY, TOP, TRAILER};
 use crate::key::Sha1Git;
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{BufReader, ErrorKind, Read as _};
 
 /// A pax header that larder writes has at most a path, a target and a hundred bytes more.
 const MAX_PAX: usize = 16 << 10;
-/// Bytes of a path below `source/`, and of a target.
-const MAX_PATH: usize = 4095;
 
 /// Reads the whole tar; the id of its directory.
-pub(super) fn directory(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    let mut tar = Tar { input: BufReader::with_capacity(1 << 16, input), at: 0, buf: vec![0; 1 << 16] };
-    let mut trees = Trees::default();
-    let mut first = true;
-    while let Some(header) = tar.header()? {
-        if first != (header.name == TOP) {
-            return Err(tar.refuse("the first member, and no other, is the directory source/"));
-        }
-        first = false;
-        tar.member(&header, &mut trees)?;
+pub(super) fn directory(input: impl Source) -> Result<Sha1Git, VerifyError> {
+    let input = BufReader::with_capacity(1 << 16, input);
+    let mut tar = Tar { input, at: 0, buf: vec![0; 1 << 16], units: Units::default() };
+    let found = tar.directory();
+    match (found, tar.input.get_mut().fault()) {
+        (Err(_), Some(fault)) => Err(fault),
+        (found, _) => found,
     }
-    if first {
-        return Err(tar.refuse("it is empty"));
-    }
-    tar.end()?;
-    trees.finish().map_err(|reason| tar.refuse(reason))
 }
 
-struct Tar<R> {
-    input: BufReader<R>,
+struct Tar<S> {
+    input: BufReader<S>,
     at: u64,
     buf: Vec<u8>,
+    units: Units,
 }
 
 /// A member's header, read and found to be canonical.
@@ -52,7 +46,25 @@ struct Header {
     claimed: Option<Sha1Git>,
 }
 
-impl<R: Read> Tar<R> {
+impl<S: Source> Tar<S> {
+    fn directory(&mut self) -> Result<Sha1Git, VerifyError> {
+        let mut trees = Trees::default();
+        let mut first = true;
+        while let Some(header) = self.header()? {
+            if first != (header.name == TOP) {
+                return Err(self.refuse("the first member, and no other, is the directory source/"));
+            }
+            first = false;
+            self.member(&header, &mut trees)?;
+        }
+        if first {
+            return Err(self.refuse("it is empty"));
+        }
+        self.end()?;
+        self.input.get_mut().end()?;
+        trees.finish().map_err(|reason| self.refuse(reason))
+    }
+
     /// The next member's header, or `None` at the first of the zero blocks.
     fn header(&mut self) -> Result<Option<Header>, VerifyError> {
         let mut seen = self.read(BLOCK)?;
@@ -63,7 +75,7 @@ impl<R: Read> Tar<R> {
         if seen[156] == b'x' {
             let size = octal(&seen[124..135]).and_then(|size| usize::try_from(size).ok());
             let size = size.filter(|&size| size <= MAX_PAX).ok_or_else(|| self.refuse("a pax header's size"))?;
-            let claimed = text(&seen[..100]).strip_prefix(PAX_DIRECTORY).and_then(id);
+            let claimed = text(&seen[..100]).strip_prefix(PAX_DIRECTORY).and_then(parse_id);
             let records = self.read(size.next_multiple_of(BLOCK))?;
             pax = Pax::read(&records[..size]).ok_or_else(|| self.refuse("pax records that larder does not write"))?;
             pax.claimed = Some(claimed.ok_or_else(|| self.refuse("a pax header names no id"))?);
@@ -77,38 +89,30 @@ impl<R: Read> Tar<R> {
         if canonical != seen {
             return Err(self.refuse("a header is not as larder writes it"));
         }
-        let name = &header.name;
-        let folder = matches!(header.kind, EntryKind::Directory | EntryKind::Gitlink);
-        if !name.starts_with(TOP)
-            || name.len() > TOP.len() + MAX_PATH + usize::from(folder)
-            || folder != name.ends_with(b"/")
-        {
+        if !is_legal_name(&header.name, header.kind) {
             return Err(self.refuse("a name that is too long, not below source/, or not that of its kind"));
         }
+        let input = self.input.get_mut();
+        self.units.before(header.sized(), |unit| input.unit(unit))?;
+        self.units.pass(&seen, |unit| input.unit(unit))?;
         Ok(Some(header))
     }
 
     fn member(&mut self, header: &Header, trees: &mut Trees) -> Result<(), VerifyError> {
-        let name = &header.name[..];
-        if header.kind == EntryKind::Directory {
-            return trees.open(name, &header.raw_mode, header.claimed).map_err(|reason| self.refuse(reason));
-        }
         let id = match header.kind {
-            EntryKind::File { .. } => self.content(header.size)?,
+            EntryKind::File { .. } => Some(self.content(header.size)?),
+            EntryKind::Symlink if !is_legal_target(&header.target) => return Err(self.refuse("a symlink's target")),
             EntryKind::Symlink => {
-                if header.target.is_empty() || header.target.len() > MAX_PATH || header.target.contains(&0) {
-                    return Err(self.refuse("a symlink's target"));
-                }
-                object::hash(ObjectType::Blob, &header.target).map_err(|error| self.refuse(error.to_string()))?
+                Some(object::hash(ObjectType::Blob, &header.target).map_err(|error| self.refuse(error.to_string()))?)
             }
-            _ => header.claimed.ok_or_else(|| self.refuse("a gitlink names no id"))?,
+            EntryKind::Directory | EntryKind::Gitlink => None,
         };
-        if header.claimed.is_some_and(|claimed| claimed != id) {
-            return Err(self.refuse(format!("a member has the id {id}, and its header says another")));
+        if let (Some(id), Some(size)) = (id, header.sized()) {
+            let input = self.input.get_mut();
+            self.units.behind(&id, size, |unit| input.unit(unit))?;
         }
-        let start = trees.enter(name).map_err(|reason| self.refuse(reason))?;
-        let bare = name.strip_suffix(b"/").unwrap_or(name);
-        trees.add(&header.raw_mode, &bare[start..], &id).map_err(|reason| self.refuse(reason))
+        let claim = Claim { kind: header.kind, raw_mode: header.raw_mode.clone(), id: header.claimed };
+        claim.place(&header.name, id, trees).map_err(|reason| self.refuse(reason))
     }
 
     /// The id of the content of `size` bytes that follows, its padding read too.
@@ -119,12 +123,17 @@ impl<R: Read> Tar<R> {
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.buf.len());
             self.input.read_exact(&mut self.buf[..len]).map_err(|error| read_error(error, self.at))?;
             hasher.update(&self.buf[..len]);
+            let input = self.input.get_mut();
+            self.units.pass(&self.buf[..len], |unit| input.unit(unit))?;
             self.at += len as u64;
             left -= len as u64;
         }
-        if self.read(tarball::padding(size))?.iter().any(|&byte| byte != 0) {
+        let padding = self.read(tarball::padding(size))?;
+        if padding.iter().any(|&byte| byte != 0) {
             return Err(self.refuse("the padding of a content is not zero"));
         }
+        let input = self.input.get_mut();
+        self.units.pass(&padding, |unit| input.unit(unit))?;
         hasher.finish().map_err(|error| self.refuse(error.to_string()))
     }
 
@@ -133,6 +142,9 @@ impl<R: Read> Tar<R> {
         if self.read(BLOCK)?.iter().any(|&byte| byte != 0) {
             return Err(self.refuse("one zero block stands alone"));
         }
+        let input = self.input.get_mut();
+        self.units.cut(|unit| input.unit(unit))?;
+        input.unit(&[0; TRAILER])?;
         match self.input.read(&mut [0]).map_err(VerifyError::Read)? {
             0 => Ok(()),
             _ => Err(self.refuse("something follows the two zero blocks")),
@@ -224,15 +236,16 @@ fn header(block: &[u8], pax: Pax) -> Option<Header> {
     })
 }
 
-/// What a tree entry of this mode is: the decoder of trees is asked.
-fn kind(raw_mode: &[u8]) -> Option<EntryKind> {
-    let entry = [raw_mode, b" x\0", &[1; 20]].concat();
-    let mut entries = object::tree_entries(&entry);
-    let first = entries.next()?.ok()?;
-    (first.mode == raw_mode && first.name == b"x").then_some(first.kind)
-}
-
 impl Header {
+    /// The size that the cut into segments goes by.
+    fn sized(&self) -> Option<u64> {
+        match self.kind {
+            EntryKind::File { .. } => Some(self.size),
+            EntryKind::Symlink => Some(self.target.len() as u64),
+            EntryKind::Directory | EntryKind::Gitlink => None,
+        }
+    }
+
     fn member(&self) -> Member<'_> {
         let node = match self.kind {
             EntryKind::Directory => Node::Directory,
@@ -247,10 +260,6 @@ impl Header {
 /// The bytes of a field up to its first NUL.
 fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
-}
-
-fn id(hex: &[u8]) -> Option<Sha1Git> {
-    std::str::from_utf8(hex).ok()?.parse().ok()
 }
 
 fn octal(field: &[u8]) -> Option<u64> {

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs the reference on these objects: the tar it writes. It checks the gzip itself.
-fn reference(folder: &Path, archive: &Memory, root: Sha1Git, gz: &[u8]) -> Vec<u8> {
+/// Runs the references on these objects: the tar that the one writes. They check gzip and zip themselves.
+fn reference(folder: &Path, archive: &Memory, root: Sha1Git, gz: &[u8], zip: &[u8]) -> Vec<u8> {
     let (repository, tar, bundle) = (folder.join("r.git"), folder.join("tar"), folder.join("gz"));
     let init = Command::new("git").args(["init", "-q", "--bare"]).arg(&repository).status().unwrap();
     assert!(init.success());
@@ -22,6 +22,13 @@ fn reference(folder: &Path, archive: &Memory, root: Sha1Git, gz: &[u8]) -> Vec<u
         Command::new("python3").arg(script).arg(&repository).arg(root.to_string()).arg(&tar).arg(&bundle).output();
     let run = run.expect("python3 is needed for this test");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let zipped = folder.join("zip");
+    std::fs::write(&zipped, zip).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference_zip.py");
+    let checked =
+        Command::new("python3").arg("-B").arg(script).arg(&repository).arg(root.to_string()).arg(&zipped).output();
+    let checked = checked.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let lengths = String::from_utf8(run.stdout).unwrap();
     let tar = std::fs::read(&tar).unwrap();
     assert_eq!(lengths.lines().map(|line| line.parse::<usize>().unwrap()).sum::<usize>(), tar.len());
@@ -32,7 +39,8 @@ fn reference(folder: &Path, archive: &Memory, root: Sha1Git, gz: &[u8]) -> Vec<u
 fn assert_documented(archive: &Memory, root: Sha1Git) {
     let folder = tempfile::tempdir().unwrap();
     let (gz, _) = bundle(archive, Root::Directory(root), Format::TarGz, 2).unwrap();
-    assert!(reference(folder.path(), archive, root, &gz) == tar_of(archive, Root::Directory(root)));
+    let (zip, _) = bundle(archive, Root::Directory(root), Format::Zip, 2).unwrap();
+    assert!(reference(folder.path(), archive, root, &gz, &zip) == tar_of(archive, Root::Directory(root)));
 }
 
 #[test]
@@ -59,9 +67,13 @@ fn the_example_in_the_document_is_true() {
     let hello = archive.blob(b"hello\n");
     let root = archive.tree(vec![("100664", b"hello".to_vec(), hello)]);
     let tar = tar_of(&archive, Root::Directory(root));
-    let (gz, _) = bundle(&archive, Root::Directory(root), Format::TarGz, 1).unwrap();
-    for fact in [root.to_string(), hello.to_string(), sha256(&tar), sha256(&gz), format!("{} bytes", gz.len())] {
+    for fact in [root.to_string(), hello.to_string(), sha256(&tar)] {
         assert!(document.contains(&fact), "{fact}");
+    }
+    for format in [Format::TarGz, Format::TarZst, Format::Zip] {
+        let (bytes, _) = bundle(&archive, Root::Directory(root), format, 1).unwrap();
+        let fact = format!("{format} has {} bytes and the SHA-256 `{}`", bytes.len(), sha256(&bytes));
+        assert!(document.split_whitespace().collect::<Vec<_>>().join(" ").contains(&fact), "{fact}");
     }
     let hex = document.split("```").nth(1).unwrap();
     for line in hex.lines().filter(|line| !line.is_empty()) {

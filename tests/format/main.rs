@@ -10,22 +10,44 @@ mod refusals;
 mod same;
 mod trees;
 mod verified;
+mod zip;
 
 use larder::archive::Archive;
 use larder::cook::{Control, CookError, Cooked, Order, Root, cook};
-use larder::key::Format;
+use larder::key::{Format, Sha1Git};
+use larder::verify::{VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Cooks into memory.
 fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> Result<(Vec<u8>, Cooked), CookError> {
     let mut out = Vec::new();
     let control = Control::default();
-    let order = Order { archive, root, format, threads, max_size: 1 << 40, control: &control };
+    let scratch = &std::env::temp_dir();
+    let order = Order { archive, root, format, threads, max_size: 1 << 40, scratch, control: &control };
     let cooked = cook(&order, &mut out)?;
     assert_eq!(control.progress().total, Some(cooked.tar_size));
     assert_eq!(control.progress().done, cooked.tar_size);
     Ok((out, cooked))
+}
+
+/// The formats that hold a tree.
+const FLAT: [Format; 4] = [Format::Tar, Format::TarGz, Format::TarZst, Format::Zip];
+
+/// The id of the tree in a bundle, from its bytes alone.
+fn verified(format: Format, bytes: &[u8]) -> Result<Sha1Git, VerifyError> {
+    match format {
+        Format::Tar => flat_tar(bytes),
+        Format::TarGz => flat_tar_gz(bytes),
+        Format::TarZst => flat_tar_zst(bytes),
+        Format::Zip => {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            flat_zip(&file)
+        }
+        other => panic!("{other} holds no tree"),
+    }
 }
 
 fn tar_of(archive: &dyn Archive, root: Root) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What is not cooked, and how it is said; and that a cook which ends early ends at once.
 
-use crate::bundle;
 use crate::memory::{Entry, Memory};
+use crate::{FLAT, bundle};
 use larder::archive::{Archive, ObjectType};
 use larder::bundle::FailureCode;
 use larder::cook::{Control, CookError, Order, Reason, Root, cook, root};
@@ -9,16 +9,20 @@ use larder::key::{Format, ObjectKind, Sha1Git};
 use std::io;
 
 fn refusal(archive: &Memory, root: Sha1Git) -> String {
-    let error = bundle(archive, Root::Directory(root), Format::TarGz, 2).unwrap_err();
-    let failure = error.failure().unwrap();
-    assert_eq!(failure.code, FailureCode::HostileTree, "{error}");
-    failure.message
+    let refusals = FLAT.map(|format| {
+        let error = bundle(archive, Root::Directory(root), format, 2).unwrap_err();
+        let failure = error.failure().unwrap();
+        assert_eq!(failure.code, FailureCode::HostileTree, "{format}: {error}");
+        failure.message
+    });
+    assert!(refusals.iter().all(|message| *message == refusals[0]), "{refusals:?}");
+    refusals[0].clone()
 }
 
 fn cook_within(archive: &dyn Archive, root: Sha1Git, max_size: u64) -> Result<u64, CookError> {
     let control = Control::default();
-    let order =
-        Order { archive, root: Root::Directory(root), format: Format::TarGz, threads: 2, max_size, control: &control };
+    let (root, scratch) = (Root::Directory(root), &std::env::temp_dir());
+    let order = Order { archive, root, format: Format::TarGz, threads: 2, max_size, scratch, control: &control };
     cook(&order, &mut io::sink()).map(|cooked| cooked.tar_size)
 }
 
@@ -139,14 +143,18 @@ fn contents_that_are_not_their_ids_or_not_their_sizes_are_corrupt() {
         let bad = archive.blob(&content);
         archive.corrupt(&bad);
         let root = archive.tree(vec![("100644", b"bad".to_vec(), bad)]);
-        let error = bundle(&archive, Root::Directory(root), Format::TarGz, 2).unwrap_err();
-        assert!(matches!(error, CookError::Corrupt { id, .. } if id == bad), "{size}: {error}");
+        for format in FLAT {
+            let error = bundle(&archive, Root::Directory(root), format, 2).unwrap_err();
+            assert!(matches!(error, CookError::Corrupt { id, .. } if id == bad), "{size} {format}: {error}");
+        }
         for said in [size - 1, size + 1, size + (2 << 20)].map(u64::from) {
             let mut archive = Memory::default();
             let lying = archive.lying(said, &content);
             let root = archive.tree(vec![("100644", b"lying".to_vec(), lying)]);
-            let error = bundle(&archive, Root::Directory(root), Format::TarGz, 2).unwrap_err();
-            assert!(matches!(error, CookError::Corrupt { id, .. } if id == lying), "{size} {said}: {error}");
+            for format in [Format::TarGz, Format::Zip] {
+                let error = bundle(&archive, Root::Directory(root), format, 2).unwrap_err();
+                assert!(matches!(error, CookError::Corrupt { id, .. } if id == lying), "{size} {said}: {error}");
+            }
         }
     }
 }
@@ -162,8 +170,8 @@ fn of_two_corrupt_contents_the_first_is_named_whatever_the_threads() {
     archive.corrupt(&first);
     archive.corrupt(&second);
     let root = archive.tree(entries);
-    for threads in [1, 2, 8] {
-        let error = bundle(&archive, Root::Directory(root), Format::TarGz, threads).unwrap_err();
+    for (threads, format) in [(1, Format::TarGz), (2, Format::Zip), (2, Format::TarGz), (8, Format::Zip)] {
+        let error = bundle(&archive, Root::Directory(root), format, threads).unwrap_err();
         assert!(matches!(error, CookError::Corrupt { id, .. } if id == first), "{error}");
     }
 }
@@ -199,7 +207,8 @@ fn a_cancelled_cook_and_a_full_disk_end_it_in_the_middle() {
     let mut archive = Memory::default();
     let large = archive.noise(64 << 20);
     let root = archive.tree((0..50).map(|n| ("100644", format!("f{n}").into_bytes(), large)).collect());
-    for format in [Format::Tar, Format::TarGz] {
+    let scratch = &std::env::temp_dir();
+    for format in FLAT {
         let control = Control::default();
         let order = Order {
             archive: &archive,
@@ -207,6 +216,7 @@ fn a_cancelled_cook_and_a_full_disk_end_it_in_the_middle() {
             format,
             threads: 2,
             max_size: 1 << 40,
+            scratch,
             control: &control,
         };
         let mut full = After(1 << 20, || Err(io::Error::from(io::ErrorKind::StorageFull)));

@@ -2,7 +2,7 @@
 
 use crate::memory::Memory;
 use crate::trees::{any_root, everything};
-use crate::{bundle, sha256, tar_of};
+use crate::{FLAT, bundle, sha256, tar_of};
 use flate2::read::{GzDecoder, MultiGzDecoder};
 use larder::cook::Root;
 use larder::key::{Format, Sha1Git};
@@ -25,7 +25,7 @@ fn one_two_and_eight_threads_give_the_same_bytes() {
         ("100644", b"odd".to_vec(), odd),
         ("40000", b"zzz".to_vec(), small),
     ]);
-    for format in [Format::Tar, Format::TarGz] {
+    for format in FLAT {
         let first = bundle(&archive, Root::Directory(root), format, 1).unwrap();
         for threads in [2, 8] {
             let other = bundle(&archive, Root::Directory(root), format, threads).unwrap();
@@ -79,14 +79,26 @@ fn the_empty_directory_and_the_release_of_a_file_are_bundles_too() {
     assert_eq!(tar_of(&archive, Root::File(file)), tar_of(&archive, Root::Directory(around)));
 }
 
+#[test]
+fn the_frames_are_the_same_tar() {
+    let mut archive = Memory::default();
+    let (_, root) = everything().put(&mut archive);
+    let (frames, cooked) = bundle(&archive, Root::Directory(root), Format::TarZst, 2).unwrap();
+    let tar = zstd::decode_all(&frames[..]).unwrap();
+    assert!(tar == tar_of(&archive, Root::Directory(root)));
+    assert_eq!(cooked.tar_size, tar.len() as u64);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn threads_never_matter(plan in any_root()) {
         let mut archive = Memory::default();
         let (_, root) = plan.put(&mut archive);
-        let one = bundle(&archive, Root::Directory(root), Format::TarGz, 1).unwrap();
-        let three = bundle(&archive, Root::Directory(root), Format::TarGz, 3).unwrap();
-        prop_assert!(one == three);
+        for format in [Format::TarGz, Format::TarZst, Format::Zip] {
+            let one = bundle(&archive, Root::Directory(root), format, 1).unwrap();
+            let three = bundle(&archive, Root::Directory(root), format, 3).unwrap();
+            prop_assert!(one == three, "{format}");
+        }
     }
 }
