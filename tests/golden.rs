@@ -18,7 +18,7 @@ fn the_bundles_of_the_fixtures_have_their_golden_digests() {
         let (fixture, data) = (fixture(name), TempDir::new().unwrap());
         let server = Server::start(data.path(), &[&fixture.path], &[]);
         for object in fixture.cookable() {
-            for format in ["tar.gz", "tar"] {
+            for format in ["tar.gz", "tar", "tar.zst", "zip"] {
                 let key = format!("{}/{}.{format}", object.kind, object.id);
                 let status = server.cook(&key);
                 assert_eq!(status["status"], "done", "{name} {key}: {}", status["error"]);
