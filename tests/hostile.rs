@@ -5,8 +5,9 @@
 
 mod common;
 
-use common::fixtures::{HOSTILE, fixture};
+use common::fixtures::{FixtureId, HOSTILE, fixture};
 use common::server::Server;
+use larder::key::ObjectKind;
 use tempfile::TempDir;
 
 #[test]
@@ -16,8 +17,14 @@ fn every_hostile_object_is_refused_with_its_reason() {
         let (fixture, data) = (fixture(name), TempDir::new().unwrap());
         // A git bomb is to end by its size, not by its time.
         let server = Server::start(data.path(), &[&fixture.path], &["--max-bundle-size", "256MiB"]);
-        for object in &fixture.ids {
-            let key = format!("{}/{}", object.kind, object.id);
+        let keys = |object: &FixtureId| {
+            // Of the formats of one tree the walk is the same: one of a tar and the zip stand for all.
+            let exts: &[&str] = if object.kind == ObjectKind::Content { &[""] } else { &["", ".zip"] };
+            exts.iter().map(|ext| format!("{}/{}{ext}", object.kind, object.id)).collect::<Vec<_>>()
+        };
+        for (object, key) in
+            fixture.ids.iter().flat_map(|object| keys(object).into_iter().map(move |key| (object, key)))
+        {
             let what = format!("{name}: {} ({key})", object.name);
             let answer = server.post(&format!("/vault/{key}"));
             let Some(code) = &object.expect else {

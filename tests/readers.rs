@@ -1,6 +1,6 @@
-//! What other programs make of a bundle: GNU tar, bsdtar, busybox tar, Python's tarfile and 7z
-//! extract it to what git says is in the tree, and a reader that stops after the first gzip member
-//! has seen all of it.
+//! What other programs make of a bundle: GNU tar, bsdtar, busybox tar, Python's tarfile, 7z, zstd,
+//! Info-ZIP's unzip, Python's zipfile and Java extract it to what git says is in the tree, and a
+//! reader that stops after the first gzip member has seen all of it.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -11,6 +11,7 @@ use common::server::Server;
 use common::tree::Node;
 use common::{git_line, tree};
 use larder::key::ObjectKind;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -18,33 +19,72 @@ use tempfile::TempDir;
 /// A program and how it extracts FILE into the current folder.
 struct Reader {
     name: &'static str,
+    ext: &'static str,
     script: &'static str,
-    /// Whether it reads pax headers: busybox skips them, so a name beyond ustar is lost on it.
-    pax: bool,
-    /// Whether it has a mind of its own about symlinks: 7z drops those that go up (`../x`) and
-    /// rewrites absolute ones.
-    cautious: bool,
+    /// Whether it takes names that are long or not UTF-8: busybox skips pax headers, so a name beyond
+    /// ustar is lost on it.
+    odd_names: bool,
+    /// What of a member it keeps.
+    keeps: Keeps,
 }
 
-const READERS: [Reader; 5] = [
-    Reader { name: "GNU tar", script: "tar --warning=no-unknown-keyword -xzf \"$1\"", pax: true, cautious: false },
-    Reader { name: "bsdtar", script: "bsdtar -xzf \"$1\"", pax: true, cautious: false },
-    Reader { name: "busybox tar", script: "busybox tar -xzf \"$1\"", pax: false, cautious: false },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    All,
+    /// 7z drops symlinks that go up (`../x`) and rewrites absolute ones.
+    NoSymlinks,
+    /// Names and contents; a symlink is a file with its target.
+    Contents,
+}
+
+const READERS: [Reader; 13] = [
+    tar("GNU tar", "tar.gz", "tar --warning=no-unknown-keyword -xzf \"$1\""),
+    tar("bsdtar", "tar.gz", "bsdtar -xzf \"$1\""),
+    Reader { odd_names: false, ..tar("busybox tar", "tar.gz", "busybox tar -xzf \"$1\"") },
+    tar(
+        "Python's tarfile",
+        "tar.gz",
+        "python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(filter=\"fully_trusted\")' \"$1\"",
+    ),
     Reader {
-        name: "Python's tarfile",
-        script: "python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(filter=\"fully_trusted\")' \"$1\"",
-        pax: true,
-        cautious: false,
+        keeps: Keeps::NoSymlinks,
+        ..tar(
+            "7z",
+            "tar.gz",
+            "7z x -so \"$1\" >../stream.tar; 7z x -y ../stream.tar >../7z.log 2>&1 || grep -q 'Dangerous link' ../7z.log",
+        )
+    },
+    tar("GNU tar --zstd", "tar.zst", "tar --zstd --warning=no-unknown-keyword -xf \"$1\""),
+    tar("bsdtar and zstd", "tar.zst", "bsdtar -xf \"$1\""),
+    tar("the zstd program", "tar.zst", "zstd -dqc \"$1\" | tar --warning=no-unknown-keyword -x"),
+    // Without -^ unzip takes control characters out of names; it does not take each that a tar has.
+    Reader { odd_names: false, ..tar("Info-ZIP's unzip", "zip", "unzip -qq -^ \"$1\"") },
+    Reader { odd_names: false, ..tar("bsdtar and zip", "zip", "bsdtar -xf \"$1\"") },
+    Reader {
+        odd_names: false,
+        keeps: Keeps::NoSymlinks,
+        ..tar("7z and zip", "zip", "7z x -y \"$1\" >../7z.log 2>&1 || grep -q 'Dangerous' ../7z.log")
     },
     Reader {
-        name: "7z",
-        script: "7z x -so \"$1\" >../stream.tar; 7z x -y ../stream.tar >../7z.log 2>&1 || grep -q 'Dangerous link' ../7z.log",
-        pax: true,
-        cautious: true,
+        odd_names: false,
+        keeps: Keeps::Contents,
+        ..tar(
+            "Python's zipfile",
+            "zip",
+            "python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall()' \"$1\"",
+        )
     },
+    Reader { odd_names: false, keeps: Keeps::Contents, ..tar("Java", "zip", JAVA) },
 ];
 
-/// Fixtures that every program can extract, and whether their names need pax headers.
+/// `tests/install` fetches a JDK for the long run only.
+const JAVA: &str = concat!("java -Dfile.encoding=UTF-8 ", env!("CARGO_MANIFEST_DIR"), "/tests/Unzip.java \"$1\"");
+
+const fn tar(name: &'static str, ext: &'static str, script: &'static str) -> Reader {
+    Reader { name, ext, script, odd_names: true, keeps: Keeps::All }
+}
+
+/// Fixtures that every program can extract, and whether they have odd names.
 const FIXTURES: [(&str, bool); 7] = [
     ("plain", false),
     ("modes", false),
@@ -57,7 +97,7 @@ const FIXTURES: [(&str, bool); 7] = [
 
 #[test]
 fn every_program_extracts_what_git_says_is_in_the_tree() {
-    for (name, needs_pax) in FIXTURES {
+    for (name, odd_names) in FIXTURES {
         let (fixture, data) = (fixture(name), TempDir::new().unwrap());
         let server = Server::start(data.path(), &[&fixture.path], &[]);
         for object in fixture.cookable().filter(|object| object.kind == ObjectKind::Directory) {
@@ -69,16 +109,29 @@ fn every_program_extracts_what_git_says_is_in_the_tree() {
             if part || expected.keys().any(too_long) {
                 continue;
             }
-            let bundle = bundle(&server, &id, data.path());
-            for reader in READERS.iter().filter(|reader| reader.pax || !needs_pax) {
+            let bundles = ["tar.gz", "tar.zst", "zip"].map(|ext| bundle(&server, &id, ext, data.path()));
+            for reader in
+                READERS.iter().filter(|reader| reader.odd_names || !odd_names).filter(|reader| is_asked(reader, name))
+            {
                 let what = format!("{}: {name}, {}", reader.name, object.name);
-                let out = extract(reader, &bundle, &what);
+                let bundle = bundles.iter().find(|path| path.to_str().unwrap().ends_with(reader.ext)).unwrap();
+                let out = extract(reader, bundle, &what);
                 assert_eq!(entries(&out.path().join("out")), ["source"], "{what}: one directory on top");
                 let mut actual = tree::on_disk(&out.path().join("out/source"));
                 let mut expected = expected.clone();
-                if reader.cautious {
-                    actual.retain(|path, _| !matches!(expected.get(path), Some(Node::Symlink { .. })));
-                    expected.retain(|_, node| !matches!(node, Node::Symlink { .. }));
+                match reader.keeps {
+                    Keeps::All => {}
+                    Keeps::NoSymlinks => {
+                        actual.retain(|path, _| !matches!(expected.get(path), Some(Node::Symlink { .. })));
+                        expected.retain(|_, node| !matches!(node, Node::Symlink { .. }));
+                    }
+                    Keeps::Contents => {
+                        for node in expected.values_mut() {
+                            if let Node::File { id, .. } | Node::Symlink { id } = node {
+                                *node = Node::File { executable: false, id: std::mem::take(id) };
+                            }
+                        }
+                    }
                 }
                 tree::assert_equal(&actual, &expected, &what);
             }
@@ -86,12 +139,18 @@ fn every_program_extracts_what_git_says_is_in_the_tree() {
     }
 }
 
+/// Java takes seconds to start, and need not be there.
+fn is_asked(reader: &Reader, fixture: &str) -> bool {
+    reader.name != "Java"
+        || ["modes", "sizes"].contains(&fixture) && Command::new("javac").arg("-version").output().is_ok()
+}
+
 #[test]
 fn a_reader_that_stops_after_the_first_gzip_member_sees_all() {
     let (fixture, data) = (fixture("sizes"), TempDir::new().unwrap());
     let server = Server::start(data.path(), &[&fixture.path], &[]);
     let object = fixture.cookable().find(|object| object.kind == ObjectKind::Directory).unwrap();
-    let bundle = bundle(&server, &object.id.to_string(), data.path());
+    let bundle = bundle(&server, &object.id.to_string(), "tar.gz", data.path());
     let key = format!("directory/{}.tar", object.id);
     server.cook(&key);
     let tar = data.path().join("b.tar");
@@ -120,7 +179,7 @@ fn bundles_of_real_repositories_are_what_git_says_and_verify_to_their_id() {
     for repository in repositories {
         let id = git_line(&["rev-parse", "HEAD^{tree}"], &repository);
         let what = format!("{}: {id}", repository.display());
-        let bundle = bundle(&server, &id, data.path());
+        let bundle = bundle(&server, &id, "tar.gz", data.path());
         let file = std::fs::File::open(&bundle).unwrap();
         assert_eq!(larder::verify::flat_tar_gz(file).unwrap().to_string(), id, "{what}");
         let out = extract(&READERS[0], &bundle, &what);
@@ -146,6 +205,14 @@ fn the_id_recomputed_from_the_bytes_alone_is_the_one_asked_for() {
             let by_tar = larder::verify::flat_tar(&server.get(&format!("/vault/{key}.tar")).body[..]).unwrap();
             let by_gz = larder::verify::flat_tar_gz(&server.get(&format!("/vault/{key}")).body[..]).unwrap();
             assert_eq!(by_tar, by_gz, "{what}");
+            for ext in ["tar.zst", "zip"] {
+                assert_eq!(server.cook(&format!("{key}.{ext}"))["status"], "done", "{what}");
+            }
+            let zst = server.get(&format!("/vault/{key}.tar.zst")).body;
+            assert_eq!(larder::verify::flat_tar_zst(&zst[..]).unwrap(), by_tar, "{what}");
+            let zip = data.path().join("b.zip");
+            std::fs::write(&zip, server.get(&format!("/vault/{key}.zip")).body).unwrap();
+            assert_eq!(larder::verify::flat_zip(&File::open(&zip).unwrap()).unwrap(), by_tar, "{what}");
             if let Some(tree) = tree_of(&fixture, object.kind, &object.id.to_string()) {
                 assert_eq!(by_gz.to_string(), tree, "{what}");
             }
@@ -153,11 +220,12 @@ fn the_id_recomputed_from_the_bytes_alone_is_the_one_asked_for() {
     }
 }
 
-fn bundle(server: &Server, id: &str, folder: &Path) -> PathBuf {
-    let status = server.cook(&format!("directory/{id}"));
+fn bundle(server: &Server, id: &str, ext: &str, folder: &Path) -> PathBuf {
+    let key = format!("directory/{id}.{ext}");
+    let status = server.cook(&key);
     assert_eq!(status["status"], "done", "{status}");
-    let path = folder.join(format!("{id}.tar.gz"));
-    std::fs::write(&path, server.get(&format!("/vault/directory/{id}")).body).unwrap();
+    let path = folder.join(format!("{id}.{ext}"));
+    std::fs::write(&path, server.get(&format!("/vault/{key}")).body).unwrap();
     path
 }
 
