@@ -1,4 +1,5 @@
-//! Cooking `tar.gz` from nothing beside `git archive --format=tar.gz`: wall, size, memory.
+//! Cooking from nothing beside `git archive`: wall, size, memory. `tar.gz` and `tar.zst` beside its
+//! `tar.gz`, `zip` beside its `zip`.
 
 use super::common::fixtures::{REAL, fixture};
 use super::common::server::Server;
@@ -16,8 +17,14 @@ const ROUNDS: usize = 9;
 /// server, from the request to its answer that the bundle is done: queue, catalogue, hashing of every
 /// object, fsync. git's is that of its process, which does none of these.
 pub(super) fn beside_git_archive() {
+    for (ours, theirs) in [("tar.gz", "tar.gz"), ("zip", "zip"), ("tar.zst", "tar.gz")] {
+        of_format(ours, theirs);
+    }
+}
+
+fn of_format(format: &str, git_format: &str) {
     let folder = fixture(REAL).path;
-    println!("\ncook tar.gz from nothing, beside git archive --format=tar.gz ({ROUNDS} rounds in turn)");
+    println!("\ncook {format} from nothing, beside git archive --format={git_format} ({ROUNDS} rounds in turn)");
     println!("  git/larder wall: min / median / max; larder/git size; peak anonymous memory of larder");
     let mut repositories: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     repositories.retain(|path| path.is_dir());
@@ -25,14 +32,15 @@ pub(super) fn beside_git_archive() {
     for repository in repositories {
         let out = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let tree = git_line(&["rev-parse", "HEAD^{tree}"], &repository);
-        let (theirs, ours) = (out.path().join("git.tar.gz"), out.path().join("larder.tar.gz"));
+        let (theirs, ours) = (out.path().join("git.out"), out.path().join("larder.out"));
         let data = out.path().join("data");
         let server = Server::start(&data, &[&repository], &[]);
-        let key = format!("directory/{tree}.tar.gz");
+        let key = format!("directory/{tree}.{format}");
         let (mut ratios, mut git_times, mut larder_times) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
-            let git =
-                timed(git_command(&repository).args(["archive", "--format=tar.gz", "-o"]).arg(&theirs).arg(&tree));
+            let mut archive = git_command(&repository);
+            archive.args(["archive", &format!("--format={git_format}"), "-o"]).arg(&theirs).arg(&tree);
+            let git = timed(&mut archive);
             let start = Instant::now();
             let answer = server.send("POST", &format!("/vault/{key}"), &[("Prefer", "wait=60")]);
             let larder = start.elapsed().as_secs_f64();
@@ -47,8 +55,8 @@ pub(super) fn beside_git_archive() {
         }
         drop(server);
         let data = TempDir::new_in(out.path()).unwrap();
-        let peak = peak_anonymous(larder_cook(data.path(), &repository, &tree, &[]).spawn().unwrap());
-        let copied = larder_cook(data.path(), &repository, &tree, &["-o", ours.to_str().unwrap()]).status().unwrap();
+        let peak = peak_anonymous(larder_cook(data.path(), &repository, &key, &[]).spawn().unwrap());
+        let copied = larder_cook(data.path(), &repository, &key, &["-o", ours.to_str().unwrap()]).status().unwrap();
         assert!(copied.success());
         let size = |path: &Path| std::fs::metadata(path).unwrap().len() as f64;
         println!(
@@ -90,13 +98,15 @@ pub(super) fn of_a_4_gib_file() {
     let tree = String::from_utf8(mktree.wait_with_output().unwrap().stdout).unwrap();
     let data = TempDir::new_in(folder.path()).unwrap();
     let start = Instant::now();
-    let peak = peak_anonymous(larder_cook(data.path(), folder.path(), tree.trim(), &[]).spawn().unwrap());
+    let peak = peak_anonymous(
+        larder_cook(data.path(), folder.path(), &format!("directory/{}.tar.gz", tree.trim()), &[]).spawn().unwrap(),
+    );
     println!("\na file of 4 GiB: {:.0} s, peak anonymous memory {} MiB", start.elapsed().as_secs_f64(), peak >> 10);
 }
 
-fn larder_cook(data: &Path, repository: &Path, tree: &str, flags: &[&str]) -> Command {
+fn larder_cook(data: &Path, repository: &Path, key: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-    command.arg("cook").arg(format!("directory/{tree}.tar.gz")).arg("--data").arg(data).arg("--git").arg(repository);
+    command.arg("cook").arg(key).arg("--data").arg(data).arg("--git").arg(repository);
     command.args(flags).env("LARDER_LOG", "off").stdout(Stdio::null()).stdin(Stdio::null());
     command
 }
