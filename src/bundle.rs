@@ -87,11 +87,13 @@ pub enum FailureCode {
     Io,
     /// Its process ended again and again while cooking it.
     Interrupted,
+    /// It is, or holds, an object that the operator has blocked.
+    Blocked,
 }
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HostileTree,
         Self::TooLarge,
         Self::MissingObject,
@@ -100,6 +102,7 @@ impl FailureCode {
         Self::NoSpace,
         Self::Io,
         Self::Interrupted,
+        Self::Blocked,
     ];
 
     /// The word in the catalogue and in JSON.
@@ -114,6 +117,7 @@ impl FailureCode {
             Self::NoSpace => "no-space",
             Self::Io => "io",
             Self::Interrupted => "interrupted",
+            Self::Blocked => "blocked",
         }
     }
 
@@ -136,7 +140,8 @@ impl FailureCode {
             | Self::MissingObject
             | Self::CorruptObject
             | Self::Timeout
-            | Self::Interrupted => false,
+            | Self::Interrupted
+            | Self::Blocked => false,
         }
     }
 }

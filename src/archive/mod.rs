@@ -5,10 +5,12 @@
 //! compare the object's SHA-1, with collision detection, with the id asked for; an archive need
 //! not be trusted.
 
+mod blocked;
 pub mod git;
 pub mod object;
 pub mod snapshot;
 
+pub use blocked::{BlockedArchive, Blocks};
 pub use object::ObjectType;
 
 use crate::key::Sha1Git;
@@ -84,6 +86,12 @@ pub enum ArchiveError {
         size: u64,
         /// The cap in bytes.
         limit: u64,
+    },
+    /// The operator has blocked it: it is not given out, whoever asks.
+    #[error("object {id} is blocked")]
+    Blocked {
+        /// The object.
+        id: Sha1Git,
     },
     /// The archive could not be read. The message may hold a path: it is for the log, not for a
     /// client.

@@ -37,6 +37,12 @@ pub enum CookError {
         /// What is wrong, without any path.
         reason: String,
     },
+    /// An object that the bundle needs is blocked.
+    #[error("object {id} is blocked")]
+    Blocked {
+        /// The object.
+        id: Sha1Git,
+    },
     /// The archive could not be read. The message may hold a path.
     #[error("{action}: {cause}")]
     Archive {
@@ -72,6 +78,7 @@ impl CookError {
             Self::TooLarge { .. } => (FailureCode::TooLarge, self.to_string()),
             Self::Missing { .. } => (FailureCode::MissingObject, self.to_string()),
             Self::Corrupt { .. } => (FailureCode::CorruptObject, self.to_string()),
+            Self::Blocked { .. } => (FailureCode::Blocked, self.to_string()),
             Self::Archive { cause, .. } => {
                 (FailureCode::Io, format!("the archive could not be read: {}", cause.kind()))
             }
@@ -102,6 +109,7 @@ impl From<ArchiveError> for CookError {
         match error {
             ArchiveError::Corrupt { id, reason } => Self::Corrupt { id, reason },
             ArchiveError::TooLarge { .. } => Self::TooLarge { reason: error.to_string() },
+            ArchiveError::Blocked { id } => Self::Blocked { id },
             ArchiveError::Io { action, cause } => Self::Archive { action, cause },
             ArchiveError::Sink(cause) => Self::Output(cause),
         }

@@ -293,6 +293,9 @@ fn not_ordered(error: &OrderError) -> Response<Body> {
         OrderError::Archive(ArchiveError::TooLarge { .. }) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", error.to_string()).response()
         }
+        OrderError::Archive(ArchiveError::Blocked { .. }) => {
+            Problem::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "blocked", "this object is blocked").response()
+        }
         OrderError::Archive(ArchiveError::Io { .. } | ArchiveError::Sink(_)) => {
             tracing::error!(%error, "the archive cannot be read");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "archive_unavailable", "the archive cannot be read")
