@@ -84,6 +84,8 @@ CREATE TABLE bundle (
 CREATE INDEX bundle_by_file ON bundle (file) WHERE file IS NOT NULL;
 -- Listings: only what is there, in order of id, however many failures lie between.
 CREATE INDEX bundle_done ON bundle (kind, sha1git, format) WHERE status = 2;
+-- What failed for a block, and is forgotten when one is lifted.
+CREATE INDEX bundle_blocked ON bundle (failure) WHERE failure = 'blocked';
 
 -- The queue: one row for each cook that is waiting or running, gone when it ends.
 --
@@ -171,6 +173,25 @@ CREATE TABLE visit (
 
 -- The newest of each outcome.
 CREATE INDEX visit_by_outcome ON visit (origin, outcome, number);
+
+-- Objects that the operator has blocked: no bundle is one of them, or holds one.
+CREATE TABLE block (
+    sha1git     BLOB    PRIMARY KEY CHECK (length(sha1git) = 20),
+    kind        INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 4),
+    blocked_at  INTEGER NOT NULL,
+    reason      TEXT,                                     -- for people; clients see it
+    epoch       INTEGER NOT NULL                          -- that of the list when it was added
+) STRICT, WITHOUT ROWID;
+
+-- Whether anything was blocked since a cook was claimed.
+CREATE INDEX block_by_epoch ON block (epoch);
+
+-- Grows with every change of the list, so that who holds a copy knows whether it still is the list.
+CREATE TABLE blocking (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch  INTEGER NOT NULL
+) STRICT;
+INSERT INTO blocking VALUES (1, 0);
 
 -- A file goes with its last name.
 CREATE TRIGGER bundle_leaves_file AFTER UPDATE OF file ON bundle

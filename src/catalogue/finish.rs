@@ -5,6 +5,7 @@
 //! was on disk before its row said so. Killed in between, the claim stands, its owner is found dead
 //! and the cook runs again over what was published.
 
+use super::block;
 use super::clock;
 use super::error::Fault;
 use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
@@ -29,6 +30,9 @@ pub enum Finished {
     Done,
     /// The claim was lost, or the bundle removed: nothing was published.
     Lost,
+    /// Something was blocked since the claim, which the cook may have read: nothing was published, and
+    /// the claim stands. It is to be given back and cooked anew.
+    Outdated,
 }
 
 /// What became of a cook that was left to another.
@@ -38,6 +42,9 @@ pub enum Delegated {
     Linked,
     /// This one ends when the other does. Also when the claim was lost: somebody else sees to it.
     Waiting,
+    /// Something was blocked since the claim: nothing was done, and the claim stands. It is to be given
+    /// back.
+    Outdated,
 }
 
 /// What became of a failed cook.
@@ -74,6 +81,9 @@ impl Catalogue {
             if !is_mine(transaction, &claim)? {
                 return Ok(Delegated::Waiting);
             }
+            if block::any_since(transaction, &claim)? {
+                return Ok(Delegated::Outdated);
+            }
             if let Some(file) = file_of(transaction, root)? {
                 let names = names(transaction, &claim)?;
                 if link_all(root, &names, &mut link).map_err(Fault::Files)? {
@@ -103,6 +113,9 @@ impl Catalogue {
             let now = clock::tick(transaction, now)?.now();
             if !is_mine(transaction, &claim)? {
                 return Ok(Finished::Lost);
+            }
+            if block::any_since(transaction, &claim)? {
+                return Ok(Finished::Outdated);
             }
             let names = names(transaction, &claim)?;
             let file = add_file(transaction, &facts, took, now)?;

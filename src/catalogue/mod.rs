@@ -21,6 +21,7 @@
 //! says: who is `new` or `pending` has a row in the queue or waits through one. A process that dies
 //! leaves its name as the owner of its cooks, for [`Catalogue::release`].
 
+mod block;
 mod clock;
 mod collect;
 mod error;
@@ -38,6 +39,7 @@ mod queue;
 mod row;
 mod snapshot;
 
+pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};

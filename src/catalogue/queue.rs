@@ -45,6 +45,8 @@ pub struct Claim {
     pub attempt: u32,
     /// Processes that died cooking it.
     pub interruptions: u32,
+    /// The epoch of what is blocked when it was claimed: the cook must heed no earlier list.
+    pub block_epoch: u64,
     /// The row of the queue.
     pub(super) seq: i64,
 }
@@ -106,7 +108,8 @@ impl Catalogue {
     pub fn claim_this(&self, key: &BundleKey, owner: &str, now: Timestamp) -> Result<Option<Claim>, CatalogueError> {
         self.write("claim a cook", |transaction| {
             clock::tick(transaction, now)?;
-            let sql = "SELECT kind, sha1git, format, attempts, interruptions, seq FROM cook
+            let sql = "SELECT kind, sha1git, format, attempts, interruptions, seq,
+                              (SELECT epoch FROM blocking WHERE one = 1) FROM cook
                        WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND owner IS NULL AND root IS NULL";
             let Some(claim) = first(transaction, sql, key_params(key), |row| claim(row, owner))? else {
                 return Ok(None);
@@ -146,7 +149,8 @@ impl Catalogue {
             let now = clock::tick(transaction, now)?.now();
             let claims = collect(
                 transaction,
-                "SELECT kind, sha1git, format, attempts, interruptions, seq FROM cook WHERE owner = ?1",
+                "SELECT kind, sha1git, format, attempts, interruptions, seq,
+                        (SELECT epoch FROM blocking WHERE one = 1) FROM cook WHERE owner = ?1",
                 [owner],
                 |row| claim(row, owner),
             )?;
@@ -251,7 +255,8 @@ pub(super) fn set_status(transaction: &Connection, key: &BundleKey, status: Stat
 fn oldest(connection: &Connection, owner: &str, now: Timestamp) -> Result<Option<Claim>, Fault> {
     first(
         connection,
-        "SELECT kind, sha1git, format, attempts, interruptions, seq FROM cook INDEXED BY cook_ready
+        "SELECT kind, sha1git, format, attempts, interruptions, seq,
+                (SELECT epoch FROM blocking WHERE one = 1) FROM cook INDEXED BY cook_ready
          WHERE owner IS NULL AND root IS NULL AND ready_at <= ?1 ORDER BY ready_at, seq LIMIT 1",
         [now.as_millis()],
         |row| claim(row, owner),
@@ -271,6 +276,7 @@ fn claim(row: &rusqlite::Row<'_>, owner: &str) -> Result<Claim, Fault> {
         attempt: row.get(3)?,
         interruptions: row.get(4)?,
         seq: row.get(5)?,
+        block_epoch: row::unsigned(row, 6)?,
     })
 }
 

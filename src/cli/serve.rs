@@ -47,7 +47,9 @@ async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result
     let base = Base::new(&public_url, &settings.root_path);
     let archive = rooms::archive(settings)?;
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
-    let vault = Arc::new(Vault::new(kitchen.clone(), base.clone(), settings.root_path.clone()));
+    let vault = Arc::new(
+        Vault::new(kitchen.clone(), base.clone(), settings.root_path.clone()).run_by(settings.public_url.clone()),
+    );
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut brigade = kitchen.start();
     if let Some(log) = &settings.access_log {

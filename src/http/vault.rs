@@ -11,7 +11,7 @@ use super::route::{self, Page, Route, RouteError};
 use super::static_file::{self, Meta};
 use super::status_body::{Base, StatusBody, status_body};
 use crate::archive::ArchiveError;
-use crate::bundle::{Bundle, Status};
+use crate::bundle::{Bundle, FailureCode, Status};
 use crate::catalogue::CatalogueError;
 use crate::key::BundleKey;
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
@@ -41,6 +41,8 @@ pub struct Vault {
     base: Base,
     root_path: String,
     digests: Digests,
+    /// Who blocks what is blocked, as a URL.
+    blocker: Option<String>,
 }
 
 impl Vault {
@@ -48,7 +50,14 @@ impl Vault {
     /// `base`.
     #[must_use]
     pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
-        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS) }
+        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS), blocker: None }
+    }
+
+    /// With the URL that stands for whoever runs this larder, for answers about what is blocked.
+    #[must_use]
+    pub fn run_by(mut self, url: Option<String>) -> Self {
+        self.blocker = url;
+        self
     }
 
     /// Answers a request. Its body is not read: no endpoint has a use for one yet.
@@ -69,6 +78,9 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]`
     async fn bundle(&self, method: &Method, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+        if let Err(error) = self.kitchen.check_blocked(&key.id()) {
+            return self.not_ordered(&error);
+        }
         match self.kitchen.store().get(&key) {
             Ok(Some(found)) => return self.hit(method, headers, key, found).await,
             Ok(None) => {}
@@ -81,8 +93,9 @@ impl Vault {
         let mut response = match self.kitchen.store().get(&key) {
             Ok(Some(found)) => self.hit(method, headers, key, found).await,
             Ok(None) => match self.look_up(key).await {
+                Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
                 Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
-                Err(error) => not_ordered(&error),
+                Err(error) => self.not_ordered(&error),
             },
             Err(error) => not_opened(&error),
         };
@@ -113,13 +126,14 @@ impl Vault {
         let kitchen = self.kitchen.clone();
         let ordered = match blocking(move || kitchen.order(&key)).await {
             Ok(ordered) => ordered,
-            Err(error) => return not_ordered(&error),
+            Err(error) => return self.not_ordered(&error),
         };
         let waited = match wanted_wait(headers) {
             Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
             _ => None,
         };
         match self.look_up(key).await {
+            Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
             Ok(bundle) => {
                 let mut response = json(StatusCode::CREATED, &self.status_body(&key, bundle.as_ref()));
                 let location = HeaderValue::try_from(self.base.bundle(&key));
@@ -130,16 +144,19 @@ impl Vault {
                 say_waited(&mut response, waited);
                 response
             }
-            Err(error) => not_ordered(&error),
+            Err(error) => self.not_ordered(&error),
         }
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
     async fn status(&self, key: BundleKey) -> Response<Body> {
+        if let Err(error) = self.kitchen.check_blocked(&key.id()) {
+            return self.not_ordered(&error);
+        }
         match self.look_up(key).await {
             Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
             Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
-            Err(error) => not_ordered(&error),
+            Err(error) => self.not_ordered(&error),
         }
     }
 
@@ -193,6 +210,18 @@ impl Vault {
             Ok(_) => text("ready\n"),
             Err(error) => unavailable(&error),
         }
+    }
+
+    /// What is said of blocked objects names who blocks them (RFC 7725 section 4).
+    fn not_ordered(&self, error: &OrderError) -> Response<Body> {
+        let mut response = not_ordered(error);
+        if response.status() == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+            && let Some(blocker) = &self.blocker
+            && let Ok(link) = HeaderValue::try_from(format!("<{blocker}>; rel=\"blocked-by\""))
+        {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
     }
 
     async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
@@ -293,8 +322,8 @@ fn not_ordered(error: &OrderError) -> Response<Body> {
         OrderError::Archive(ArchiveError::TooLarge { .. }) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", error.to_string()).response()
         }
-        OrderError::Archive(ArchiveError::Blocked { .. }) => {
-            Problem::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "blocked", "this object is blocked").response()
+        OrderError::Blocked { .. } | OrderError::Archive(ArchiveError::Blocked { .. }) => {
+            Problem::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "blocked", error.to_string()).response()
         }
         OrderError::Archive(ArchiveError::Io { .. } | ArchiveError::Sink(_)) => {
             tracing::error!(%error, "the archive cannot be read");
@@ -305,6 +334,11 @@ fn not_ordered(error: &OrderError) -> Response<Body> {
         OrderError::Catalogue(error) => unavailable(error),
         OrderError::Store(error) => not_opened(error),
     }
+}
+
+/// Whether it was not cooked because of something in it.
+fn is_blocked(bundle: &Bundle) -> bool {
+    bundle.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Blocked)
 }
 
 fn no_room() -> Response<Body> {

@@ -3,6 +3,7 @@
 //! tried until it can.
 
 use super::{Kitchen, Running};
+use crate::archive::{Archive, Blocks};
 use crate::bundle::{Failure, FailureCode};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
 use crate::cook::{self, Control, CookError, Cooked, Root};
@@ -125,10 +126,16 @@ impl Kitchen {
         let control = Control::default();
         let deadline = Instant::now() + self.0.limits.cook_timeout;
         self.running().insert(key, Running { control: control.clone(), deadline });
+        if let Err(error) = self.0.blocks.reach(claim.block_epoch) {
+            return not_written(key, &error);
+        }
+        if self.0.blocks.is_blocked(&key.id()) {
+            return cook_failed(key, &CookError::Blocked { id: key.id() });
+        }
         if key.format().family() == Family::Raw {
             let shared = &*self.0;
             let max_size = shared.limits.max_bundle_size;
-            let cook = |out: &mut dyn Write| cook::raw(&*shared.archive, &key.id(), max_size, &control, out);
+            let cook = |out: &mut dyn Write| cook::raw(&shared.archive, &key.id(), max_size, &control, out);
             return self.cook_file(claim, cook);
         }
         let mut reader = self.0.archive.reader();
@@ -165,6 +172,7 @@ impl Kitchen {
                 self.0.work.notify_one();
                 Outcome::Settled
             }
+            Ok(Delegated::Outdated) => outdated(claim.key),
             Err(error) => not_written(claim.key, &error),
         }
     }
@@ -172,7 +180,7 @@ impl Kitchen {
     fn cook_flat(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
         let shared = &*self.0;
         let order = cook::Order {
-            archive: &*shared.archive,
+            archive: &shared.archive,
             root,
             format: claim.key.format(),
             threads: shared.limits.cook_threads,
@@ -221,9 +229,16 @@ impl Kitchen {
                 tracing::warn!(%key, "another process has taken this cook");
                 Outcome::Settled
             }
+            Ok(Finished::Outdated) => outdated(key),
             Err(error) => not_written(key, &error),
         }
     }
+}
+
+/// Something was blocked that this cook may have read before.
+fn outdated(key: BundleKey) -> Outcome {
+    tracing::info!(%key, "something was blocked meanwhile; it is cooked anew");
+    Outcome::GivenBack
 }
 
 fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {

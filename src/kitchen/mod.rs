@@ -15,22 +15,24 @@
 
 mod absence;
 mod admission;
+mod blocks;
 mod cooking;
 mod upkeep;
 mod waiting;
 
 use crate::access::Touches;
 use crate::access::log::Log;
-use crate::archive::{Archive, ArchiveError, ObjectType};
-use crate::bundle::{Bundle, Status};
+use crate::archive::{Archive, ArchiveError, BlockedArchive, Blocks, ObjectType};
+use crate::bundle::{Bundle, FailureCode, Status};
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::cook::{Control, Progress};
-use crate::key::{BundleKey, ObjectKind};
+use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::limits::RoomLimits;
 use crate::store::Store;
 use crate::time::Timestamp;
 use absence::Absences;
 use admission::Room;
+use blocks::Blocklist;
 use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
@@ -78,6 +80,12 @@ pub enum OrderError {
     /// The queue is full.
     #[error("too many cooks are waiting")]
     QueueFull,
+    /// The operator has blocked the object, or something in it.
+    #[error("{}", blocked_reason(reason.as_deref()))]
+    Blocked {
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
     /// Room cannot be made.
     #[error("there is no room for another bundle: {0}")]
     NoRoom(io::Error),
@@ -92,12 +100,18 @@ pub enum OrderError {
     Store(io::Error),
 }
 
+fn blocked_reason(reason: Option<&str>) -> &str {
+    reason.unwrap_or("this object, or something in it, is blocked here")
+}
+
 /// A handle of the kitchen; cheap to clone.
 #[derive(Clone)]
 pub struct Kitchen(Arc<Shared>);
 
 struct Shared {
-    archive: Arc<dyn Archive>,
+    /// What every read goes through.
+    archive: BlockedArchive,
+    blocks: Arc<Blocklist>,
     store: Store,
     catalogue: Catalogue,
     touches: Touches,
@@ -126,9 +140,12 @@ impl Kitchen {
     /// A kitchen that nobody works in yet: see [`Kitchen::start`].
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
+        let blocks = Arc::new(Blocklist::new(catalogue.clone()));
+        let archive = BlockedArchive::new(archive, Arc::clone(&blocks) as Arc<dyn Blocks>);
         let room = Room::new(store.clone(), catalogue.clone(), limits.room);
         Self(Arc::new(Shared {
             archive,
+            blocks,
             store,
             catalogue,
             touches: Touches::default(),
@@ -151,6 +168,7 @@ impl Kitchen {
         for _ in 0..self.0.limits.workers {
             tasks.spawn(cooking::work(self.clone()));
         }
+        tasks.spawn(upkeep::watch_blocks(self.clone()));
         tasks.spawn(upkeep::watch_cooks(self.clone()));
         tasks.spawn(upkeep::flush_touches(self.clone()));
         tasks.spawn(upkeep::digest_files(self.clone()));
@@ -172,7 +190,15 @@ impl Kitchen {
 
     fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Ordered, OrderError> {
         let shared = &*self.0;
-        match self.status(key)?.map(|bundle| bundle.status) {
+        shared.blocks.refresh()?;
+        self.check_blocked(&key.id())?;
+        let known = self.status(key)?;
+        if let Some(failure) = known.as_ref().and_then(|bundle| bundle.failure.as_ref())
+            && failure.code == FailureCode::Blocked
+        {
+            return Err(OrderError::Blocked { reason: None });
+        }
+        match known.map(|bundle| bundle.status) {
             Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Ordered::Already(status)),
             Some(Status::Failed) | None => {}
         }
@@ -203,6 +229,13 @@ impl Kitchen {
             catalogue::Order::Already(status) => Ok(Ordered::Already(status)),
             catalogue::Order::QueueFull => Err(OrderError::QueueFull),
         }
+    }
+
+    /// Whether the operator has blocked the object. Costs next to nothing: asks nothing but memory,
+    /// which follows the catalogue within a second.
+    pub fn check_blocked(&self, id: &Sha1Git) -> Result<(), OrderError> {
+        let blocks = &self.0.blocks;
+        if blocks.is_blocked(id) { Err(OrderError::Blocked { reason: blocks.reason(id) }) } else { Ok(()) }
     }
 
     fn archive_has(&self, kind: ObjectKind, key: &BundleKey) -> Result<bool, OrderError> {

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// How often the time limits of running cooks are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How often the list of what is blocked is looked at.
+const LOOK_AT_BLOCKS: Duration = Duration::from_millis(500);
+
 /// How often dead processes are looked for, in ticks.
 const TICKS_BETWEEN_RECOVERIES: u32 = 10;
 
@@ -25,6 +28,20 @@ const DIGEST_EVERY: Duration = Duration::from_mins(1);
 
 /// How many files are digested between two looks into the catalogue.
 const DIGEST_BATCH: u32 = 32;
+
+/// Follows what other processes block.
+pub(super) async fn watch_blocks(kitchen: Kitchen) {
+    while !kitchen.is_stopping() {
+        let look = kitchen.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || look.0.blocks.refresh()).await {
+            tracing::warn!(%error, "cannot look at what is blocked");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_BLOCKS) => {}
+            () = kitchen.stopped() => {}
+        }
+    }
+}
 
 /// Ends cooks that take too long, and takes up those of dead processes.
 pub(super) async fn watch_cooks(kitchen: Kitchen) {
