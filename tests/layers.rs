@@ -13,7 +13,7 @@ use std::path::Path;
 use tokens::tokens;
 
 /// Every room and its layer; the longest path that fits a module decides.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 24] = [
     ("time", 0),
     ("key", 0),
     ("bundle", 0),
@@ -31,6 +31,7 @@ const LAYERS: [(&str, u8); 23] = [
     ("verify", 3),
     ("gc", 3),
     ("fsck", 3),
+    ("sweep", 3),
     ("access", 3),
     ("kitchen", 4),
     ("http", 5),

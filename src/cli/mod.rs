@@ -4,6 +4,7 @@
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
 //! wrong; 3 there is no such bundle. Those of `gc` and `fsck` besides stand there.
 
+mod block;
 mod cook;
 mod fsck;
 mod gc;
@@ -78,6 +79,17 @@ enum Command {
     Pin(pin::Args),
     /// Let bundles be collected again
     Unpin(pin::Args),
+    /// Block an object: its bundles and all that hold it are removed, and never cooked again
+    ///
+    /// The object is gone at once for whoever asks larder (451); then every bundle is looked through,
+    /// in the archives or, where those no longer have its objects, in its own bytes, and removed, pinned
+    /// or not, if it holds the object.
+    ///
+    /// Exit codes: 0 no bundle holds the object; 1 it failed; 4 some bundles, which are listed, could
+    /// not be checked.
+    Block(block::Args),
+    /// Lift a block; what failed because of one can be cooked again
+    Unblock(block::UnblockArgs),
     /// Print the settings in force, as a larder.toml
     Config,
     /// Print a completion script for a shell
@@ -123,6 +135,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Fsck(args) => fsck::run(&settings()?, &args),
         Command::Pin(args) => pin::run(&settings()?, &args, true).map(known),
         Command::Unpin(args) => pin::run(&settings()?, &args, false).map(known),
+        Command::Block(args) => block::run(&settings()?, &args),
+        Command::Unblock(args) => block::unblock(&settings()?, &args).map(known),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();

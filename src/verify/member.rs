@@ -29,7 +29,7 @@ impl Claim {
     }
 
     /// Puts the member into its directory. `id` is that of its content, or a gitlink's.
-    pub(super) fn place(&self, name: &[u8], id: Option<Sha1Git>, trees: &mut Trees) -> Result<(), String> {
+    pub(super) fn place(&self, name: &[u8], id: Option<Sha1Git>, trees: &mut Trees<'_>) -> Result<(), String> {
         if self.kind == EntryKind::Directory {
             return trees.open(name, &self.raw_mode, self.id);
         }

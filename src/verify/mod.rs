@@ -24,6 +24,9 @@ use crate::key::Sha1Git;
 use std::fs::File;
 use std::io::{self, Read};
 
+/// Told the id of each thing that a bundle holds.
+pub type Seen<'s> = &'s mut dyn FnMut(&Sha1Git);
+
 /// The id of the directory in a `tar` bundle, recomputed from its bytes.
 ///
 /// For the bundle of a release of a single file this is the id of the directory that holds just
@@ -34,23 +37,43 @@ use std::io::{self, Read};
 /// assert!(larder::verify::flat_tar(&tar[..]).is_err());
 /// ```
 pub fn flat_tar(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    tar::directory(source::Bare(input))
+    flat_tar_ids(input, &mut |_| {})
+}
+
+/// The same, `seen` being told the id of each thing in it: contents, symlinks' targets, directories.
+pub fn flat_tar_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
+    tar::directory(source::Bare(input), seen)
 }
 
 /// The same for a `tar.gz` bundle, of which every byte counts too: what it holds is deflated again.
 pub fn flat_tar_gz(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    tar::directory(gunzip::Gunzip::new(input))
+    flat_tar_gz_ids(input, &mut |_| {})
+}
+
+/// [`flat_tar_ids`] of a `tar.gz` bundle.
+pub fn flat_tar_gz_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
+    tar::directory(gunzip::Gunzip::new(input), seen)
 }
 
 /// The same for a `tar.zst` bundle: what it holds is compressed again.
 pub fn flat_tar_zst(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    tar::directory(unzstd::Unzstd::new(input))
+    flat_tar_zst_ids(input, &mut |_| {})
+}
+
+/// [`flat_tar_ids`] of a `tar.zst` bundle.
+pub fn flat_tar_zst_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
+    tar::directory(unzstd::Unzstd::new(input), seen)
 }
 
 /// The same for a `zip` bundle, which is read at two places at once: where its members are, and where
 /// its directory is. The file's own position does not matter.
 pub fn flat_zip(file: &File) -> Result<Sha1Git, VerifyError> {
-    zip::directory(file)
+    flat_zip_ids(file, &mut |_| {})
+}
+
+/// [`flat_tar_ids`] of a `zip` bundle.
+pub fn flat_zip_ids(file: &File, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
+    zip::directory(file, seen)
 }
 
 /// The id of the content in a `raw` bundle of `len` bytes.

@@ -3,7 +3,7 @@
 //! A member's header blocks are taken apart only as far as it takes to know the member; then they
 //! are encoded again and compared, which leaves no byte unchecked.
 
-use super::VerifyError;
+use super::{Seen, VerifyError};
 use super::member::{Claim, is_legal_name, is_legal_target, kind, parse_id};
 use super::source::Source;
 use super::tree::Trees;
@@ -18,10 +18,10 @@ use std::io::{BufReader, ErrorKind, Read as _};
 const MAX_PAX: usize = 16 << 10;
 
 /// Reads the whole tar; the id of its directory.
-pub(super) fn directory(input: impl Source) -> Result<Sha1Git, VerifyError> {
+pub(super) fn directory(input: impl Source, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
     let input = BufReader::with_capacity(1 << 16, input);
     let mut tar = Tar { input, at: 0, buf: vec![0; 1 << 16], units: Units::default() };
-    let found = tar.directory();
+    let found = tar.directory(seen);
     match (found, tar.input.get_mut().fault()) {
         (Err(_), Some(fault)) => Err(fault),
         (found, _) => found,
@@ -47,8 +47,8 @@ struct Header {
 }
 
 impl<S: Source> Tar<S> {
-    fn directory(&mut self) -> Result<Sha1Git, VerifyError> {
-        let mut trees = Trees::default();
+    fn directory(&mut self, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
+        let mut trees = Trees::new(seen);
         let mut first = true;
         while let Some(header) = self.header()? {
             if first != (header.name == TOP) {
@@ -98,7 +98,7 @@ impl<S: Source> Tar<S> {
         Ok(Some(header))
     }
 
-    fn member(&mut self, header: &Header, trees: &mut Trees) -> Result<(), VerifyError> {
+    fn member(&mut self, header: &Header, trees: &mut Trees<'_>) -> Result<(), VerifyError> {
         let id = match header.kind {
             EntryKind::File { .. } => Some(self.content(header.size)?),
             EntryKind::Symlink if !is_legal_target(&header.target) => return Err(self.refuse("a symlink's target")),

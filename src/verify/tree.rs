@@ -9,8 +9,9 @@ use crate::key::Sha1Git;
 const MAX_HELD: usize = 128 << 20;
 
 /// The directories from the root down to where a bundle is being read.
-#[derive(Default)]
-pub(super) struct Trees {
+pub(super) struct Trees<'s> {
+    /// Told every id.
+    seen: &'s mut dyn FnMut(&Sha1Git),
     /// The path of the innermost one, with its `/`.
     path: Vec<u8>,
     open: Vec<Open>,
@@ -27,7 +28,11 @@ struct Open {
     tree: Vec<u8>,
 }
 
-impl Trees {
+impl<'s> Trees<'s> {
+    pub(super) fn new(seen: &'s mut dyn FnMut(&Sha1Git)) -> Self {
+        Self { seen, path: Vec::new(), open: Vec::new(), held: 0 }
+    }
+
     /// Opens a directory, the root first. Its path ends in `/`.
     pub(super) fn open(&mut self, path: &[u8], raw_mode: &[u8], claimed: Option<Sha1Git>) -> Result<(), String> {
         let name = if self.open.is_empty() { 0 } else { self.enter(path)? };
@@ -53,6 +58,7 @@ impl Trees {
 
     /// Adds an entry to the innermost directory.
     pub(super) fn add(&mut self, raw_mode: &[u8], name: &[u8], id: &Sha1Git) -> Result<(), String> {
+        (self.seen)(id);
         let tree = &mut self.open.last_mut().ok_or("there is no directory")?.tree;
         let before = tree.len();
         for bytes in [raw_mode, b" ", name, b"\0", id.as_bytes()] {
@@ -69,6 +75,7 @@ impl Trees {
     pub(super) fn finish(mut self) -> Result<Sha1Git, String> {
         loop {
             let id = self.close()?;
+            (self.seen)(&id);
             if self.open.is_empty() {
                 return Ok(id);
             }

@@ -4,7 +4,7 @@
 //! taken apart only as far as it takes to know the member; then it is encoded again and compared,
 //! and so is what was deflated, which leaves no byte unchecked.
 
-use super::VerifyError;
+use super::{Seen, VerifyError};
 use super::member::{Claim, MAX_PATH, is_legal_name, is_legal_target};
 use super::tree::Trees;
 use crate::archive::ObjectType;
@@ -20,7 +20,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
 /// Reads the whole zip; the id of its directory.
-pub(super) fn directory(file: &File) -> Result<Sha1Git, VerifyError> {
+pub(super) fn directory(file: &File, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
     let length = file.metadata().map_err(VerifyError::Read)?.len();
     let end = Ending::read(file, length)?;
     let mut zip = Zip { file, at: 0, end: end.start, deflater: Deflater::default(), coded: Vec::new() };
@@ -28,7 +28,7 @@ pub(super) fn directory(file: &File) -> Result<Sha1Git, VerifyError> {
         input: BufReader::with_capacity(1 << 16, Part { file, at: end.start, end: end.start + end.bytes }),
         seen: Vec::new(),
     };
-    let mut trees = Trees::default();
+    let mut trees = Trees::new(seen);
     for index in 0..end.entries {
         let (entry, figures) = central.next(zip.at)?;
         if (index == 0) != (entry.name == TOP) {
@@ -125,7 +125,7 @@ struct Zip<'a> {
 
 impl Zip<'_> {
     /// Reads the member that `entry` describes, and puts it into its directory.
-    fn member(&mut self, entry: &Entry, figures: &Figures, trees: &mut Trees) -> Result<(), VerifyError> {
+    fn member(&mut self, entry: &Entry, figures: &Figures, trees: &mut Trees<'_>) -> Result<(), VerifyError> {
         let claim = self.claim(entry)?;
         let mut expected = Vec::new();
         entry.write_local(figures, &mut expected);
@@ -176,7 +176,7 @@ impl Zip<'_> {
         claim: &Claim,
         target: &[u8],
         id: Sha1Git,
-        trees: &mut Trees,
+        trees: &mut Trees<'_>,
     ) -> Result<(), VerifyError> {
         let node = match claim.kind {
             EntryKind::Directory => Node::Directory,

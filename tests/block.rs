@@ -1,0 +1,134 @@
+//! Blocking through the real program: what is blocked is gone, in every bundle that held it, and is not
+//! cooked again, in a server that runs all the while.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod common;
+
+use common::client::Answer;
+use common::fixtures::{Fixture, fixture};
+use common::server::Server;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn larder(data: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(args)
+        .arg("--data")
+        .arg(data)
+        .env_remove("LARDER_CONFIG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("larder runs")
+}
+
+#[track_caller]
+fn succeed(data: &Path, args: &[&str]) -> String {
+    let output = larder(data, args);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// The first file in a directory of the fixture's, as `(root, blob)`.
+fn a_file(fixture: &Fixture) -> (String, String) {
+    let repository = &fixture.repositories()[0];
+    let root = common::git_line(&["rev-parse", "HEAD^{tree}"], repository);
+    let blob = common::git_line(&["ls-tree", "-r", "--format=%(objectname)", "HEAD"], repository);
+    (root, blob.lines().next().unwrap().to_owned())
+}
+
+#[track_caller]
+fn is_blocked(answer: &Answer, reason: Option<&str>) {
+    assert_eq!(answer.status, 451, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.header("link"), Some("<https://bundles.example.org>; rel=\"blocked-by\""));
+    let body = answer.json();
+    assert_eq!(body["code"], "blocked");
+    if let Some(reason) = reason {
+        assert_eq!(body["detail"], reason);
+    }
+}
+
+fn soon(mut check: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if check() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+#[test]
+fn a_blocked_file_takes_every_bundle_that_holds_it_along_and_none_is_cooked_again() {
+    let plain = fixture("plain");
+    let repository = &plain.repositories()[0];
+    let git = plain.path.to_str().unwrap();
+    let (root, blob) = a_file(&plain);
+    let revision = common::git_line(&["rev-parse", "HEAD"], repository);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[&plain.path], &["--public-url", "https://bundles.example.org"]);
+    let (directory, tar) = (format!("directory/{root}.tar.gz"), format!("directory/{root}.tar"));
+    let named = format!("revision/{revision}.tar.gz");
+    for key in [&directory, &tar, &named] {
+        assert_eq!(server.cook(key)["status"], "done");
+    }
+    common::git(&["init", "-q", "--bare", "other.git"], data.path());
+    succeed(data.path(), &["pin", &directory]);
+
+    let swhid = format!("swh:1:cnt:{blob}");
+    let printed = succeed(data.path(), &["block", &swhid, "--reason", "a court said so", "--git", git]);
+    for key in [&directory, &tar, &named] {
+        assert!(printed.contains(&format!("removed {key}")), "{printed}");
+        assert!(soon(|| server.get(&format!("/vault/{key}")).status != 200));
+    }
+    assert!(succeed(data.path(), &["block", "--list"]).contains("a court said so"));
+
+    // Asked for anew, it is tried, fails for the block, and stays refused.
+    server.send("POST", &format!("/vault/{directory}"), &[("Prefer", "wait=60")]);
+    assert_eq!(server.settled(&directory)["error"]["code"], "blocked");
+    is_blocked(&server.post(&format!("/vault/{directory}")), None);
+    is_blocked(&server.get(&format!("/vault/{directory}")), None);
+    assert!(!larder(data.path(), &["cook", &named, "--git", git]).status.success());
+
+    succeed(data.path(), &["unblock", &swhid]);
+    assert!(soon(|| server.post(&format!("/vault/{directory}")).status == 201));
+    assert_eq!(server.settled(&directory)["status"], "done");
+}
+
+#[test]
+fn a_blocked_directory_is_451_by_itself_with_the_reason_within_a_second_or_so() {
+    let plain = fixture("plain");
+    let (root, _) = a_file(&plain);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[&plain.path], &["--public-url", "https://bundles.example.org"]);
+    let key = format!("directory/{root}.tar.gz");
+    succeed(data.path(), &["block", &format!("swh:1:dir:{root}"), "--reason", "no"]);
+    assert!(soon(|| server.get(&format!("/vault/{key}")).status == 451));
+    is_blocked(&server.get(&format!("/vault/{key}")), Some("no"));
+    is_blocked(&server.get(&format!("/vault/{key}/status")), Some("no"));
+    is_blocked(&server.post(&format!("/vault/{key}")), Some("no"));
+    let head = server.send("HEAD", &format!("/vault/{key}"), &[]);
+    assert_eq!(head.status, 451);
+}
+
+#[test]
+fn what_no_archive_has_any_more_is_looked_for_in_the_bundles_own_bytes() {
+    let plain = fixture("plain");
+    let (root, blob) = a_file(&plain);
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[&plain.path], &[]);
+    for ext in ["tar.gz", "tar"] {
+        assert_eq!(server.cook(&format!("directory/{root}.{ext}"))["status"], "done");
+    }
+    server.terminate();
+    let printed = succeed(data.path(), &["block", "swh:1:cnt:00000000000000000000000000000000000000ff"]);
+    assert!(!printed.contains("removed"), "{printed}");
+    let printed = succeed(data.path(), &["block", &format!("swh:1:cnt:{blob}"), "--json"]);
+    let done: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(done["removed"].as_array().unwrap().len(), 2, "{printed}");
+    assert_eq!(done["unchecked"], serde_json::json!([]));
+}
