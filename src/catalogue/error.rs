@@ -31,6 +31,14 @@ pub enum CatalogueError {
         /// Ours.
         known: i64,
     },
+    /// Made by a larder so old that nothing leads from it to this one.
+    #[error("the catalogue {} is version {found}, which this larder cannot migrate", path.display())]
+    TooOld {
+        /// The catalogue.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
     /// Other processes hold it open while its schema is to change.
     #[error("the catalogue {} must be migrated, and other larder processes have it open: stop them first",
         path.display())]
@@ -104,6 +112,7 @@ impl CatalogueError {
             Self::Absent { .. }
             | Self::Foreign { .. }
             | Self::Version { .. }
+            | Self::TooOld { .. }
             | Self::InUse { .. }
             | Self::Network { .. }
             | Self::ReadOnly

@@ -7,6 +7,7 @@
 //! A catalogue that does not exist yet is made by any process that may write: there is nothing in
 //! it to lose. One of another version is touched by `Access::Migrate` only.
 
+use super::upgrade::{self, STEPS};
 use super::{Access, CatalogueError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// "lard", big endian: what makes an SQLite file a catalogue.
 const APPLICATION: i64 = 1_818_325_604;
 /// How long a statement waits for another process's transaction.
@@ -63,6 +64,32 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Opened, CatalogueError
     settle(&path, access, &hold, &mut writer)?;
     prepare_writer(&writer).map_err(|e| sqlite("open the catalogue", &path, e))?;
     Ok(Opened { path, writer: Some(writer), hold: Some(hold) })
+}
+
+/// Runs `body` on the catalogue at `path` with the lock held alone; it must exist.
+pub(super) fn alone<T>(
+    path: &Path,
+    body: impl FnOnce(&Path, &mut Connection) -> Result<T, CatalogueError>,
+) -> Result<T, CatalogueError> {
+    let path = resolve(path)?;
+    refuse_network(&path)?;
+    let hold = lock_file(&path)?;
+    let began = Instant::now();
+    while !try_alone(&path, &hold, began)? {}
+    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    prepare_writer(&writer).map_err(|e| sqlite("open the catalogue", &path, e))?;
+    body(&path, &mut writer)
+}
+
+/// Takes the lock alone, or waits a moment: others may close the catalogue, for a while since `began`.
+fn try_alone(path: &Path, hold: &File, began: Instant) -> Result<bool, CatalogueError> {
+    match hold.try_lock() {
+        Ok(()) => return Ok(true),
+        Err(TryLockError::WouldBlock) if began.elapsed() < ALONE => std::thread::sleep(Duration::from_millis(5)),
+        Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path(path), error)),
+    }
+    Ok(false)
 }
 
 /// A further connection, which can only read.
@@ -130,28 +157,28 @@ fn settle(path: &Path, access: Access, hold: &File, writer: &mut Connection) -> 
         match (state(path, writer)?, access) {
             (State::Current, _) => return Ok(()),
             (State::New, _) => {}
+            (State::Other(found), Access::Migrate) if found < VERSION => {}
             (State::Other(found), _) => {
                 return Err(CatalogueError::Version { path: path.to_owned(), found, known: VERSION });
             }
         }
         // To change a share into the whole is to give it up first; hence the second look.
         hold.unlock().map_err(lock)?;
-        match hold.try_lock() {
-            Ok(()) => {
-                if matches!(state(path, writer)?, State::New) {
+        if try_alone(path, hold, began)? {
+            match state(path, writer)? {
+                State::New => {
                     make(writer).map_err(|e| sqlite("make the catalogue", path, e))?;
                     sync_folder(path).map_err(|e| failed("fsync the folder of", path, e))?;
                 }
-                hold.unlock().map_err(lock)?;
+                State::Other(found) if found < VERSION => upgrade::upgrade(path, writer, found, VERSION, STEPS)?,
+                State::Current | State::Other(_) => {}
             }
-            Err(TryLockError::WouldBlock) if began.elapsed() < ALONE => std::thread::sleep(Duration::from_millis(5)),
-            Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(lock(error)),
+            hold.unlock().map_err(lock)?;
         }
     }
 }
 
-enum State {
+pub(super) enum State {
     /// Empty: nothing in it yet.
     New,
     Current,
@@ -159,7 +186,7 @@ enum State {
     Other(i64),
 }
 
-fn state(path: &Path, connection: &Connection) -> Result<State, CatalogueError> {
+pub(super) fn state(path: &Path, connection: &Connection) -> Result<State, CatalogueError> {
     let look = || -> rusqlite::Result<(i64, i64, bool)> {
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;

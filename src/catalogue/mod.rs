@@ -21,6 +21,7 @@
 //! says: who is `new` or `pending` has a row in the queue or waits through one. A process that dies
 //! leaves its name as the owner of its cooks, for [`Catalogue::release`].
 
+mod backup;
 mod block;
 mod clock;
 mod collect;
@@ -38,6 +39,7 @@ mod pool;
 mod queue;
 mod row;
 mod snapshot;
+mod upgrade;
 
 pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
@@ -49,6 +51,7 @@ pub use log::LogPosition;
 pub use lru::Touch;
 pub use origin::{Origin, Outcome, Visit};
 pub use queue::{Claim, Order};
+pub use upgrade::{Migrated, migrate};
 
 use crate::bundle::Bundle;
 use crate::key::BundleKey;

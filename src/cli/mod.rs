@@ -4,12 +4,14 @@
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
 //! wrong; 3 there is no such bundle. Those of `gc` and `fsck` besides stand there.
 
+mod backup;
 mod block;
 mod cook;
 mod fsck;
 mod gc;
 mod list;
 mod man;
+mod migrate;
 mod pin;
 mod remove;
 mod rooms;
@@ -90,6 +92,10 @@ enum Command {
     Block(block::Args),
     /// Lift a block; what failed because of one can be cooked again
     Unblock(block::UnblockArgs),
+    /// Copy the catalogue into a file, while larder runs
+    Backup(backup::Args),
+    /// Bring the catalogue to this version of larder
+    Migrate,
     /// Print the settings in force, as a larder.toml
     Config,
     /// Print a completion script for a shell
@@ -137,6 +143,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Unpin(args) => pin::run(&settings()?, &args, false).map(known),
         Command::Block(args) => block::run(&settings()?, &args),
         Command::Unblock(args) => block::unblock(&settings()?, &args).map(known),
+        Command::Backup(args) => backup::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
+        Command::Migrate => migrate::run(&settings()?).map(|()| ExitCode::SUCCESS),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,0 +1,131 @@
+//! From an older version of the schema to this one: the steps, and `larder migrate`.
+//!
+//! All steps run in one exclusive transaction, with the lock beside the catalogue held alone: a process
+//! that dies on the way has changed nothing, and no other ever meets a schema half way.
+
+use super::migrate::{self, State};
+use super::{CatalogueError, error::Fault};
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// What leads from each version to the next: `(from, SQL)`, in order. Never changed once released.
+pub(super) const STEPS: &[(i64, &str)] = &[];
+
+/// What [`migrate`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version found.
+    pub from: i64,
+    /// The version now: the same where there was nothing to do.
+    pub to: i64,
+}
+
+/// Brings the catalogue at `path`, which must exist, to this larder's version.
+///
+/// # Errors
+/// [`CatalogueError::InUse`] while another process has it open, [`CatalogueError::Version`] for a newer
+/// one, [`CatalogueError::TooOld`] for one that no step leads from.
+pub fn migrate(path: &Path) -> Result<Migrated, CatalogueError> {
+    migrate_to(path, migrate::VERSION, STEPS)
+}
+
+fn migrate_to(path: &Path, to: i64, steps: &[(i64, &str)]) -> Result<Migrated, CatalogueError> {
+    if !path.exists() {
+        return Err(CatalogueError::Absent { path: path.to_owned() });
+    }
+    migrate::alone(path, |path, connection| {
+        let from = match migrate::state(path, connection)? {
+            State::New => return Err(CatalogueError::Absent { path: path.to_owned() }),
+            State::Current => migrate::VERSION,
+            State::Other(found) => found,
+        };
+        if from > to {
+            return Err(CatalogueError::Version { path: path.to_owned(), found: from, known: to });
+        }
+        upgrade(path, connection, from, to, steps)?;
+        Ok(Migrated { from, to })
+    })
+}
+
+/// Applies the steps from `from` to `to`. The lock is held alone.
+pub(super) fn upgrade(
+    path: &Path,
+    connection: &mut Connection,
+    from: i64,
+    to: i64,
+    steps: &[(i64, &str)],
+) -> Result<(), CatalogueError> {
+    if from == to {
+        return Ok(());
+    }
+    if (from..to).any(|version| !steps.iter().any(|(step, _)| *step == version)) {
+        return Err(CatalogueError::TooOld { path: path.to_owned(), found: from });
+    }
+    let mut run = || -> Result<(), Fault> {
+        // Rows may refer to a table that a step makes anew: the keys are looked at when all is done.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        for (_, sql) in steps.iter().filter(|(step, _)| (from..to).contains(step)) {
+            transaction.execute_batch(sql)?;
+        }
+        let mut broken = transaction.prepare("PRAGMA foreign_key_check")?;
+        if broken.exists([])? {
+            return Err(Fault::Row("a row refers to one that is not there"));
+        }
+        drop(broken);
+        transaction.pragma_update(None, "user_version", to)?;
+        transaction.commit()?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        Ok(())
+    };
+    run().map_err(|fault| fault.during("migrate the catalogue", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Access, Catalogue};
+
+    fn version(path: &Path) -> i64 {
+        Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    fn made(folder: &tempfile::TempDir) -> std::path::PathBuf {
+        let path = folder.path().join("catalogue.db");
+        drop(Catalogue::open(&path, Access::Write).unwrap());
+        path
+    }
+
+    #[test]
+    fn steps_are_applied_in_order_all_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made(&folder);
+        let good = [(1, "CREATE TABLE x (y INTEGER) STRICT"), (2, "ALTER TABLE x ADD COLUMN z INTEGER")];
+        let bad = [good[0], (2, "ALTER TABLE nothing ADD COLUMN z")];
+        assert!(matches!(migrate_to(&path, 3, &bad), Err(CatalogueError::Sqlite { .. })));
+        assert_eq!(version(&path), 1, "nothing was changed");
+        assert_eq!(migrate_to(&path, 3, &good).unwrap(), Migrated { from: 1, to: 3 });
+        assert_eq!(version(&path), 3);
+        assert_eq!(migrate_to(&path, 3, &good).unwrap(), Migrated { from: 3, to: 3 });
+    }
+
+    #[test]
+    fn a_version_that_no_step_leads_from_and_a_newer_one_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made(&folder);
+        assert!(matches!(migrate_to(&path, 3, &[(2, "")]), Err(CatalogueError::TooOld { found: 1, .. })));
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
+        assert!(matches!(migrate(&path), Err(CatalogueError::Version { found: 9, .. })));
+        assert_eq!(version(&path), 9);
+    }
+
+    #[test]
+    fn nothing_is_migrated_under_a_process_that_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made(&folder);
+        let open = Catalogue::open(&path, Access::Write).unwrap();
+        assert!(matches!(migrate(&path), Err(CatalogueError::InUse { .. })));
+        drop(open);
+        assert_eq!(migrate(&path).unwrap(), Migrated { from: 1, to: 1 });
+    }
+}
