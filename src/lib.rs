@@ -17,7 +17,8 @@
 //! - **Nothing unverified is published.** Every object is hashed on its way into a draft.
 //! - **Nothing half-made is visible.** A file gets its name by a rename, after its fsync, inside the
 //!   transaction that says it is done.
-//! - **A GET never cooks**, and a hit asks SQLite nothing.
+//! - **A GET never cooks** (but in pass-through mode, where nothing is kept), and a hit asks SQLite
+//!   nothing.
 //! - **Equal objects are equal bytes**, on every machine and with any number of threads
 //!   (`docs/format.md`).
 

@@ -19,6 +19,41 @@ pub struct RoomLimits {
     pub policy: Policy,
 }
 
+/// What becomes of orders, and what is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// What is ordered is cooked once, kept and served.
+    #[default]
+    Normal,
+    /// What is there is served; nothing is cooked, and nothing written.
+    ReadOnly,
+    /// What is not there is cooked for each who asks, and not kept; nothing is written.
+    PassThrough,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Normal => "normal",
+            Self::ReadOnly => "read-only",
+            Self::PassThrough => "pass-through",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "normal" => Ok(Self::Normal),
+            "read-only" => Ok(Self::ReadOnly),
+            "pass-through" => Ok(Self::PassThrough),
+            _ => Err(format!("{text:?} is none of normal, read-only and pass-through")),
+        }
+    }
+}
+
 /// What is collected first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {

@@ -7,6 +7,7 @@
 //! A catalogue that does not exist yet is made by any process that may write: there is nothing in
 //! it to lose. One of another version is touched by `Access::Migrate` only.
 
+use super::pool::Reach;
 use super::upgrade::{self, STEPS};
 use super::{Access, CatalogueError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -17,6 +18,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`.
@@ -45,6 +47,8 @@ pub(super) struct Opened {
     pub(super) path: PathBuf,
     /// `None` with `Access::Read` and `Access::Frozen`.
     pub(super) writer: Option<Connection>,
+    /// How readers get at it.
+    pub(super) reach: Reach,
     /// Our share of the lock.
     pub(super) hold: Option<File>,
 }
@@ -63,7 +67,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Opened, CatalogueError
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     settle(&path, access, &hold, &mut writer)?;
     prepare_writer(&writer).map_err(|e| sqlite("open the catalogue", &path, e))?;
-    Ok(Opened { path, writer: Some(writer), hold: Some(hold) })
+    Ok(Opened { path, writer: Some(writer), reach: Reach::Live, hold: Some(hold) })
 }
 
 /// Runs `body` on the catalogue at `path` with the lock held alone; it must exist.
@@ -116,17 +120,41 @@ fn open_frozen(path: PathBuf) -> Result<Opened, CatalogueError> {
         Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path }),
         Err(TryLockError::Error(error)) => return Err(failed("lock", &lock, error)),
     }
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    // What a killed process committed is in its log still, and only opening it in full reads that.
-    if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
+    if !has_no_log(&path) {
         return Err(failed("read without its log", &path, io::ErrorKind::StorageFull.into()));
     }
     match state(&path, &connect_frozen(&path)?)? {
-        State::Current => Ok(Opened { path, writer: None, hold: Some(hold) }),
+        State::Current => Ok(Opened { path, writer: None, reach: Reach::Frozen, hold: Some(hold) }),
         State::New => Err(CatalogueError::Absent { path }),
         State::Other(found) => Err(CatalogueError::Version { path, found, known: VERSION }),
     }
+}
+
+/// What a killed process committed is in its log still, and only opening the catalogue in full reads that.
+fn has_no_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(&log).map_or(true, |metadata| metadata.len() == 0)
+}
+
+/// Whether the file system is mounted so that nobody writes.
+fn cannot_be_written(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// A catalogue that is nowhere but in memory, and the name by which others of this process reach it.
+pub(super) fn open_in_memory() -> Result<Opened, CatalogueError> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let path = PathBuf::from(format!("file:/larder-{}?vfs=memdb", MADE.fetch_add(1, Ordering::Relaxed)));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI;
+    let writer = connect(&path, flags)?;
+    writer.execute_batch(include_str!("../../schema.sql")).map_err(|e| sqlite("make the catalogue", &path, e))?;
+    Ok(Opened { path, writer: Some(writer), reach: Reach::Memory, hold: None })
+}
+
+/// A further connection to one that is in memory.
+pub(super) fn connect_memory(path: &Path) -> Result<Connection, CatalogueError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)
 }
 
 fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
@@ -141,8 +169,15 @@ fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
     if !path.try_exists().map_err(|e| failed("look for", &path, e))? {
         return Err(CatalogueError::Absent { path });
     }
-    match state(&path, &connect_reader(&path)?)? {
-        State::Current => Ok(Opened { path, writer: None, hold }),
+    let (found, reach) = match connect_reader(&path).and_then(|connection| state(&path, &connection)) {
+        // The companions that reading takes cannot be made there, nor can anybody change the file.
+        Err(_) if cannot_be_written(&path) && has_no_log(&path) => {
+            (state(&path, &connect_frozen(&path)?)?, Reach::Frozen)
+        }
+        found => (found?, Reach::Live),
+    };
+    match found {
+        State::Current => Ok(Opened { path, writer: None, reach, hold }),
         State::New => Err(CatalogueError::Absent { path }),
         State::Other(found) => Err(CatalogueError::Version { path, found, known: VERSION }),
     }

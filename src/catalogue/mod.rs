@@ -56,7 +56,8 @@ pub use upgrade::{Migrated, migrate};
 use crate::bundle::Bundle;
 use crate::key::BundleKey;
 use error::Fault;
-use pool::Pool;
+use migrate::Opened;
+use pool::{Pool, Reach};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs::File;
 use std::path::Path;
@@ -96,9 +97,25 @@ impl Catalogue {
     /// Opens the catalogue at `path`, whose folder must exist.
     pub fn open(path: &Path, access: Access) -> Result<Self, CatalogueError> {
         let opened = migrate::open(path, access)?;
-        let readers = Pool::new(opened.path.clone(), access == Access::Frozen);
+        Ok(Self::of(opened))
+    }
+
+    /// A catalogue that knows nothing and is nowhere but in memory.
+    pub fn in_memory() -> Result<Self, CatalogueError> {
+        Ok(Self::of(migrate::open_in_memory()?))
+    }
+
+    /// A catalogue that may not be there, or that this user may not read: each question is an error
+    /// for as long as that is so.
+    #[must_use]
+    pub fn out_of_reach(path: &Path) -> Self {
+        Self::of(Opened { path: path.to_owned(), writer: None, reach: Reach::Live, hold: None })
+    }
+
+    fn of(opened: Opened) -> Self {
+        let readers = Pool::new(opened.path.clone(), opened.reach);
         let writer = opened.writer.map(Mutex::new);
-        Ok(Self { shared: Arc::new(Shared { writer, readers, path: opened.path, _hold: opened.hold }) })
+        Self { shared: Arc::new(Shared { writer, readers, path: opened.path, _hold: opened.hold }) }
     }
 
     /// What is known of a bundle. `None` when nobody asked for it, also when it was done and its

@@ -12,11 +12,21 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 const LIMIT: usize = 8;
 
+/// What the connections lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// A file that others may change.
+    Live,
+    /// A file that nobody changes: `Access::Frozen`, and disks that cannot be written.
+    Frozen,
+    /// Nothing on any disk.
+    Memory,
+}
+
 #[derive(Debug)]
 pub(super) struct Pool {
     path: PathBuf,
-    /// Whether the file is one that nobody changes (`Access::Frozen`).
-    frozen: bool,
+    reach: Reach,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -29,8 +39,8 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(path: PathBuf, frozen: bool) -> Self {
-        Self { path, frozen, state: Mutex::default(), returned: Condvar::new() }
+    pub(super) fn new(path: PathBuf, reach: Reach) -> Self {
+        Self { path, reach, state: Mutex::default(), returned: Condvar::new() }
     }
 
     pub(super) fn lend(&self) -> Result<Reader<'_>, CatalogueError> {
@@ -48,7 +58,11 @@ impl Pool {
         drop(state);
         // Dropped without a connection, a reader gives its place back.
         let mut reader = Reader { pool: self, connection: None };
-        let connect = if self.frozen { migrate::connect_frozen } else { migrate::connect_reader };
+        let connect = match self.reach {
+            Reach::Live => migrate::connect_reader,
+            Reach::Frozen => migrate::connect_frozen,
+            Reach::Memory => migrate::connect_memory,
+        };
         reader.connection = Some(connect(&self.path)?);
         Ok(reader)
     }

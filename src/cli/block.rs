@@ -187,7 +187,7 @@ impl Sweep<'_> {
         }
         // A row whose file is gone has nothing to hold it.
         let Some(found) = self.store.get(key)? else { return Ok(Some(false)) };
-        match sweep::in_file(key, found.file, self.wanted) {
+        match sweep::in_file(key, found.file, |id| self.wanted.contains(id)) {
             Ok(found) => Ok(found),
             Err(error) => {
                 tracing::warn!(%key, %error, "a bundle is damaged");

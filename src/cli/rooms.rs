@@ -4,7 +4,7 @@ use crate::archive::git::GitArchive;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::kitchen::{Kitchen, Limits};
-use crate::limits::RoomLimits;
+use crate::limits::{Mode, RoomLimits};
 use crate::store::Store;
 use anyhow::Context;
 use std::path::PathBuf;
@@ -29,9 +29,13 @@ pub(super) fn expect_catalogue(settings: &Settings) -> anyhow::Result<PathBuf> {
 
 /// The archive of the settings. Finds no repository yet.
 pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
+    let archive = GitArchive::new(settings.git.clone())?;
+    if settings.mode != Mode::Normal {
+        return Ok(Arc::new(archive));
+    }
     // Large deltified objects are resolved in files without a name, on the disk of the data.
     std::fs::create_dir_all(&settings.data).with_context(|| format!("cannot make {}", settings.data.display()))?;
-    Ok(Arc::new(GitArchive::new(settings.git.clone())?.with_scratch(settings.data.clone())))
+    Ok(Arc::new(archive.with_scratch(settings.data.clone())))
 }
 
 /// What the bundles may take of the disk.
@@ -40,17 +44,44 @@ pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
     RoomLimits { max_size, min_free, grace, policy }
 }
 
-/// The kitchen of the settings, with its store and catalogue, made where they are not there yet.
+/// The kitchen of the settings, with its store and catalogue; where larder may write they are made if
+/// they are not there yet.
 pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Kitchen> {
-    let store = Store::open(&settings.data).context("cannot open the store")?;
-    let catalogue = Catalogue::open(&catalogue_path(settings), Access::Migrate).context("cannot open the catalogue")?;
-    let limits = Limits {
+    let store = store(settings).context("cannot open the store")?;
+    let catalogue = catalogue(settings).context("cannot open the catalogue")?;
+    Ok(Kitchen::in_mode(settings.mode, archive, store, catalogue, limits(settings)))
+}
+
+/// The bounds that a kitchen keeps.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits {
         workers: settings.workers,
         cook_threads: settings.cook_threads,
         max_queue: settings.max_queue,
         max_bundle_size: settings.max_bundle_size,
         cook_timeout: settings.cook_timeout,
         room: room_limits(settings),
-    };
-    Ok(Kitchen::new(archive, store, catalogue, limits))
+    }
+}
+
+fn store(settings: &Settings) -> anyhow::Result<Store> {
+    Ok(match settings.mode {
+        Mode::Normal => Store::open(&settings.data)?,
+        Mode::PassThrough if !settings.data.exists() => Store::nowhere()?,
+        Mode::ReadOnly | Mode::PassThrough => Store::open_read_only(&settings.data)?,
+    })
+}
+
+fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    let path = catalogue_path(settings);
+    match settings.mode {
+        Mode::Normal => Ok(Catalogue::open(&path, Access::Migrate)?),
+        // What is blocked stands there: one that cannot be read must not be taken for one that is not.
+        Mode::PassThrough if path.symlink_metadata().is_ok() => Ok(Catalogue::open(&path, Access::Read)?),
+        Mode::PassThrough => Ok(Catalogue::in_memory()?),
+        Mode::ReadOnly => Ok(Catalogue::open(&path, Access::Read).unwrap_or_else(|error| {
+            tracing::warn!(%error, "bundles are served without what is known of them");
+            Catalogue::out_of_reach(&path)
+        })),
+    }
 }

@@ -13,12 +13,15 @@ pub use listen::Listen;
 pub use raw::Raw;
 pub use span::Span;
 
-use crate::limits::{MinFree, Policy};
+use crate::limits::{MinFree, Mode, Policy};
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What is logged unless something else is said.
+const DEFAULT_LOG: &str = "warn,larder=info";
 
 /// Settings in force. Serializes as a `larder.toml` that says the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +37,10 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Empty, or a path that begins with a slash and does not end with one.
     pub root_path: String,
+    /// What becomes of orders, and what is written.
+    pub mode: Mode,
+    /// What is logged.
+    pub log: String,
     /// Cooks at once.
     pub workers: usize,
     /// Threads of one cook.
@@ -87,6 +94,8 @@ impl Settings {
             listen: raw.listen.unwrap_or_default(),
             public_url: raw.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             root_path: root_path(raw.root_path.as_deref().unwrap_or_default())?,
+            mode: raw.mode.unwrap_or_default(),
+            log: raw.log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             workers: raw.workers.unwrap_or(cores),
             cook_threads: raw.cook_threads.unwrap_or(cores),
             max_queue: raw.max_queue.unwrap_or(10_000),

@@ -1,7 +1,7 @@
 //! What the user wrote, before it is validated: one list of names for flags, variables and the file.
 
 use super::{Listen, Span};
-use crate::limits::{MinFree, Policy};
+use crate::limits::{MinFree, Mode, Policy};
 use anyhow::Context;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -30,6 +30,12 @@ pub struct Raw {
     /// Path below which everything is served
     #[arg(long, env = "LARDER_ROOT_PATH", global = true, hide_short_help = true, value_name = "PATH")]
     pub root_path: Option<String>,
+    /// normal; read-only, which cooks and writes nothing; or pass-through, which cooks and keeps nothing
+    #[arg(long, env = "LARDER_MODE", global = true, hide_short_help = true, value_name = "MODE")]
+    pub mode: Option<Mode>,
+    /// What is logged: warn, info, debug, larder::kitchen=debug
+    #[arg(long, env = "LARDER_LOG", global = true, hide_short_help = true, value_name = "FILTER")]
+    pub log: Option<String>,
     /// Cooks at once
     #[arg(long, env = "LARDER_WORKERS", global = true, hide_short_help = true, value_name = "N")]
     pub workers: Option<usize>,
@@ -90,6 +96,8 @@ impl Raw {
             listen: self.listen.or(below.listen),
             public_url: self.public_url.or(below.public_url),
             root_path: self.root_path.or(below.root_path),
+            mode: self.mode.or(below.mode),
+            log: self.log.or(below.log),
             workers: self.workers.or(below.workers),
             cook_threads: self.cook_threads.or(below.cook_threads),
             max_queue: self.max_queue.or(below.max_queue),

@@ -1,7 +1,7 @@
 //! How settings stand in the file: as the words people write, read and written by serde.
 
 use super::{Listen, Span};
-use crate::limits::{MinFree, Policy};
+use crate::limits::{MinFree, Mode, Policy};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ macro_rules! as_text {
         })*
     };
 }
-as_text! { from: Listen, MinFree, Policy, Span; to: Listen, MinFree, Policy }
+as_text! { from: Listen, MinFree, Mode, Policy, Span; to: Listen, MinFree, Mode, Policy }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes a reference to the field")]
 pub(super) fn size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {

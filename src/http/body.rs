@@ -16,13 +16,14 @@ use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
 use super::digests::FileId;
 use super::hot;
 use super::range::ByteRange;
 
-/// The body of an answer; its size is always known.
+/// The body of an answer; but for a stream its size is known.
 #[derive(Debug, Default)]
 pub enum Body {
     /// No bytes.
@@ -32,14 +33,16 @@ pub enum Body {
     Full(Bytes),
     /// Pieces of a file, with text between them.
     File(FileBody),
+    /// Bytes that are still being made, nobody knows how many. An error breaks the answer off.
+    Stream(Receiver<io::Result<Bytes>>),
 }
 
 impl Body {
-    /// How many bytes are still to be sent.
+    /// How many bytes are still to be sent, as far as that is known: none of a stream.
     #[must_use]
     pub fn size(&self) -> u64 {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Stream(_) => 0,
             Self::Full(bytes) => bytes.len() as u64,
             Self::File(file) => file.left,
         }
@@ -57,16 +60,20 @@ impl HttpBody for Body {
             Self::Full(bytes) if bytes.is_empty() => None,
             Self::Full(bytes) => Some(Ok(std::mem::take(bytes))),
             Self::File(file) => ready!(file.poll_chunk(cx)),
+            Self::Stream(chunks) => ready!(chunks.poll_recv(cx)),
         };
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.size() == 0
+        self.size() == 0 && !matches!(self, Self::Stream(_))
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.size())
+        match self {
+            Self::Stream(_) => SizeHint::default(),
+            Self::Empty | Self::Full(_) | Self::File(_) => SizeHint::with_exact(self.size()),
+        }
     }
 }
 

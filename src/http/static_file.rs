@@ -180,6 +180,25 @@ fn multipart(file: File, parts: &[ByteRange], validator: &Validator, meta: &Meta
     response
 }
 
+/// An answer with the bytes of a bundle as they are made: of unknown length, in one piece, and with
+/// nothing to know it by again. The body of one to a HEAD is never begun.
+#[must_use]
+pub fn streamed(body: Body, meta: &Meta) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+    describe(headers, meta);
+    response
+}
+
+/// What is said of a bundle whatever became of it.
+fn describe(headers: &mut HeaderMap, meta: &Meta) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(meta.media_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_DISPOSITION, value(&format!("attachment; filename=\"{}\"", meta.file_name)));
+    headers.insert(header::CACHE_CONTROL, cache_control(meta));
+}
+
 /// The validator and the caching rule alone: the client has the rest (RFC 9110 section 15.4.5).
 fn not_modified(validator: &Validator, meta: &Meta) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
@@ -196,7 +215,7 @@ fn described(status: StatusCode, body: Body, length: u64, validator: &Validator,
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(10);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(meta.media_type));
+    describe(headers, meta);
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::ETAG, value(&validator.etag()));
     if let Some(modified) = validator.last_modified() {
@@ -205,9 +224,6 @@ fn described(status: StatusCode, body: Body, length: u64, validator: &Validator,
     if status == StatusCode::OK {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_DISPOSITION, value(&format!("attachment; filename=\"{}\"", meta.file_name)));
-    headers.insert(header::CACHE_CONTROL, cache_control(meta));
     if let Some(sha256) = &meta.sha256 {
         headers.insert(REPR_DIGEST, value(&format!("sha-256=:{}:", base64(sha256))));
     }

@@ -1,20 +1,19 @@
-//! The `/vault` endpoints: what each route answers. Owns the match from errors to statuses; all it
-//! knows of cooking is the kitchen's handle.
+//! The `/vault` endpoints: what each route answers. All it knows of cooking is the kitchen's handle.
 //!
 //! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
 
 use super::body::Body;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
-use super::problem::Problem;
-use super::route::{self, Page, Route, RouteError};
+use super::pass;
+use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
+use super::route::{self, Page, Route};
 use super::static_file::{self, Meta};
 use super::status_body::{Base, StatusBody, status_body};
-use crate::archive::ArchiveError;
-use crate::bundle::{Bundle, FailureCode, Status};
-use crate::catalogue::CatalogueError;
+use crate::bundle::{Bundle, Status};
 use crate::key::BundleKey;
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
+use crate::limits::Mode;
 use crate::store::Found;
 use crate::time::Timestamp;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
@@ -28,12 +27,6 @@ const DIGESTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("because 65,536 i
 
 /// The longest `Prefer: wait` that is granted.
 const MAX_WAIT: Duration = Duration::from_mins(1);
-
-/// What `Retry-After` says when the queue is full, in seconds.
-const QUEUE_FULL_RETRY: u64 = 30;
-
-/// What `Retry-After` says when the archive or the catalogue cannot be read, in seconds.
-const UNAVAILABLE_RETRY: u64 = 10;
 
 /// The answers below larder's root.
 pub struct Vault {
@@ -63,8 +56,12 @@ impl Vault {
     /// Answers a request. Its body is not read: no endpoint has a use for one yet.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let mode = self.kitchen.mode();
         match route::route(method, uri.path(), uri.query(), &self.root_path) {
+            Ok(Route::Bundle(key)) if mode == Mode::PassThrough => self.bundle_or_pass(&request, key).await,
             Ok(Route::Bundle(key)) => self.bundle(method, headers, key).await,
+            Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
+            Ok(Route::Cook(key)) if mode == Mode::PassThrough => self.promise(key).await,
             Ok(Route::Cook(key)) => self.cook(headers, key).await,
             Ok(Route::Status(key)) => self.status(key).await,
             Ok(Route::List(page)) => self.list(page).await,
@@ -73,6 +70,24 @@ impl Vault {
             Ok(Route::Ready) => self.ready().await,
             Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
             Err(error) => not_routed(&error),
+        }
+    }
+
+    /// `GET, HEAD /vault/:kind/:id[.:ext]` where what is not there is cooked for the request.
+    async fn bundle_or_pass<B>(&self, request: &Request<B>, key: BundleKey) -> Response<Body> {
+        match self.kitchen.store().get(&key) {
+            Ok(Some(_)) => self.bundle(request.method(), request.headers(), key).await,
+            Ok(None) => self.pass(request.method(), request.version(), key).await,
+            Err(error) => not_opened(&error),
+        }
+    }
+
+    /// `POST /vault/:kind/:id[.:ext]` where it is cooked when it is fetched.
+    async fn promise(&self, key: BundleKey) -> Response<Body> {
+        let kitchen = self.kitchen.clone();
+        match blocking(move || kitchen.could_cook(&key)).await {
+            Ok(()) => self.created(&key, None),
+            Err(error) => self.not_ordered(&error),
         }
     }
 
@@ -95,6 +110,10 @@ impl Vault {
             Ok(None) => match self.look_up(key).await {
                 Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
                 Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
+                // Files are all that such a larder may be able to see.
+                Err(OrderError::Catalogue(_)) if self.kitchen.mode() == Mode::ReadOnly => {
+                    json(StatusCode::NOT_FOUND, &self.status_body(&key, None))
+                }
                 Err(error) => self.not_ordered(&error),
             },
             Err(error) => not_opened(&error),
@@ -135,9 +154,7 @@ impl Vault {
         match self.look_up(key).await {
             Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
             Ok(bundle) => {
-                let mut response = json(StatusCode::CREATED, &self.status_body(&key, bundle.as_ref()));
-                let location = HeaderValue::try_from(self.base.bundle(&key));
-                response.headers_mut().extend(location.map(|location| (LOCATION, location)));
+                let mut response = self.created(&key, bundle.as_ref());
                 if ordered == Ordered::Already(Status::Failed) {
                     response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
                 }
@@ -212,8 +229,20 @@ impl Vault {
         }
     }
 
+    /// 201, and where the bundle is or will be.
+    fn created(&self, key: &BundleKey, bundle: Option<&Bundle>) -> Response<Body> {
+        let mut response = json(StatusCode::CREATED, &self.status_body(key, bundle));
+        let location = HeaderValue::try_from(self.base.bundle(key));
+        response.headers_mut().extend(location.map(|location| (LOCATION, location)));
+        response
+    }
+
+    pub(super) fn kitchen(&self) -> &Kitchen {
+        &self.kitchen
+    }
+
     /// What is said of blocked objects names who blocks them (RFC 7725 section 4).
-    fn not_ordered(&self, error: &OrderError) -> Response<Body> {
+    pub(super) fn not_ordered(&self, error: &OrderError) -> Response<Body> {
         let mut response = not_ordered(error);
         if response.status() == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
             && let Some(blocker) = &self.blocker
@@ -248,7 +277,7 @@ struct ListLinks<'a> {
 }
 
 /// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
@@ -295,71 +324,6 @@ fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Respon
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
-}
-
-fn not_routed(error: &RouteError) -> Response<Body> {
-    match error {
-        RouteError::NotFound => Problem::new(StatusCode::NOT_FOUND, "no_such_resource", error.to_string()).response(),
-        RouteError::MethodNotAllowed { allow } => Problem::method_not_allowed(allow).response(),
-        RouteError::Key(_) => Problem::new(StatusCode::BAD_REQUEST, "malformed_key", error.to_string()).response(),
-        RouteError::Query(_) => Problem::new(StatusCode::BAD_REQUEST, "malformed_query", error.to_string()).response(),
-    }
-}
-
-fn not_ordered(error: &OrderError) -> Response<Body> {
-    match error {
-        OrderError::NotFound => Problem::new(StatusCode::NOT_FOUND, "no_such_object", error.to_string()).response(),
-        OrderError::QueueFull => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", error.to_string())
-            .retry_after(QUEUE_FULL_RETRY)
-            .response(),
-        OrderError::NoRoom(_) => {
-            tracing::warn!(%error, "an order was refused");
-            no_room()
-        }
-        OrderError::Archive(ArchiveError::Corrupt { .. }) => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "corrupt_object", error.to_string()).response()
-        }
-        OrderError::Archive(ArchiveError::TooLarge { .. }) => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", error.to_string()).response()
-        }
-        OrderError::Blocked { .. } | OrderError::Archive(ArchiveError::Blocked { .. }) => {
-            Problem::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "blocked", error.to_string()).response()
-        }
-        OrderError::Archive(ArchiveError::Io { .. } | ArchiveError::Sink(_)) => {
-            tracing::error!(%error, "the archive cannot be read");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "archive_unavailable", "the archive cannot be read")
-                .retry_after(UNAVAILABLE_RETRY)
-                .response()
-        }
-        OrderError::Catalogue(error) => unavailable(error),
-        OrderError::Store(error) => not_opened(error),
-    }
-}
-
-/// Whether it was not cooked because of something in it.
-fn is_blocked(bundle: &Bundle) -> bool {
-    bundle.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Blocked)
-}
-
-fn no_room() -> Response<Body> {
-    let detail = "there is no room for another bundle";
-    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", detail).response()
-}
-
-fn unavailable(error: &CatalogueError) -> Response<Body> {
-    tracing::error!(%error, "the catalogue cannot be used");
-    if error.is_storage_full() {
-        return no_room();
-    }
-    let detail = "the catalogue cannot be used at the moment";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "catalogue_unavailable", detail)
-        .retry_after(UNAVAILABLE_RETRY)
-        .response()
-}
-
-fn not_opened(error: &std::io::Error) -> Response<Body> {
-    tracing::error!(%error, "a bundle cannot be opened");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store_unavailable", "the bundle cannot be read").response()
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ impl Absences {
         known.is_some_and(|absence| now < absence.until && absence.stamp == stamp())
     }
 
+    /// Forgets all, for there is another archive.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Remembers that the object was absent from an archive that had `stamp` before the search.
     pub(super) fn insert(&self, kind: ObjectKind, id: Sha1Git, stamp: u64, now: Instant) {
         let absence = Absence { stamp, until: now + LIFETIME };

@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// How much a draft reserves at a time, in bytes: as much as it has already, within these.
 const FIRST_STEP: u64 = 256 << 10;
@@ -35,7 +35,8 @@ const TRIES: usize = 4;
 pub(super) struct Room {
     store: Store,
     catalogue: Catalogue,
-    limits: RoomLimits,
+    /// Held for a copy, never while another lock is taken.
+    limits: RwLock<RoomLimits>,
     reserved: AtomicU64,
     /// Bytes of files that are being unlinked.
     leaving: AtomicU64,
@@ -45,7 +46,17 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(store: Store, catalogue: Catalogue, limits: RoomLimits) -> Self {
         let (reserved, leaving) = (AtomicU64::new(0), AtomicU64::new(0));
+        let limits = RwLock::new(limits);
         Self { store, catalogue, limits, reserved, leaving, making: Mutex::new(()) }
+    }
+
+    /// Other limits from now on.
+    pub(super) fn set_limits(&self, limits: RoomLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> RoomLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is room for another bundle, or room can be made. Removes nothing yet.
@@ -81,7 +92,7 @@ impl Room {
     /// Sees to it that what is reserved fits, the last `step` bytes of it being still unwritten.
     fn make(&self, step: u64) -> io::Result<()> {
         for _ in 0..TRIES {
-            let plan = self.plan(step, 0, self.limits.policy)?;
+            let plan = self.plan(step, 0, self.limits().policy)?;
             if !plan.is_enough() {
                 return Err(full(&plan));
             }
@@ -98,7 +109,7 @@ impl Room {
         let removed = {
             let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
             // Anew: somebody else may have made the room meanwhile.
-            let mut plan = self.plan(step, 0, self.limits.policy)?;
+            let mut plan = self.plan(step, 0, self.limits().policy)?;
             plan.victims.truncate(FILES_AT_ONCE);
             let removed =
                 gc::run(&plan, &self.store, &self.catalogue, |files, _| withdrawn.extend(files)).map_err(|error| {
@@ -125,7 +136,7 @@ impl Room {
         stock.coming = self.reserved.load(Ordering::Acquire).saturating_add(more);
         stock.free.bytes = stock.free.bytes.saturating_add(self.leaving.load(Ordering::Acquire));
         let now = self.catalogue.moment(Timestamp::now()).map_err(io::Error::other)?;
-        let limits = Limits { room: RoomLimits { policy, ..self.limits }, max_idle: None };
+        let limits = Limits { room: RoomLimits { policy, ..self.limits() }, max_idle: None };
         gc::plan(gc::candidates(&self.catalogue, policy), &stock, &limits, now).map_err(io::Error::other)
     }
 }

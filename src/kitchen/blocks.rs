@@ -48,8 +48,8 @@ impl Blocklist {
         let mut after = None;
         loop {
             let page = self.catalogue.blocks(after.as_ref(), PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.swhid.id);
+            let Some(end) = page.last() else { break };
+            after = Some(end.swhid.id);
             list.reasons.extend(page.into_iter().map(|block| (block.swhid.id, block.reason)));
         }
         self.any.store(!list.reasons.is_empty(), Ordering::Release);

@@ -19,12 +19,14 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait before the catalogue is tried again after it could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Cooks what the queue holds until the kitchen stops.
-pub(super) async fn work(kitchen: Kitchen) {
+/// Cooks what the queue holds until the kitchen stops; rests while there are to be fewer workers than
+/// its number says.
+pub(super) async fn work(kitchen: Kitchen, number: usize) {
     while !kitchen.is_stopping() {
         let bell = kitchen.0.work.notified();
         let cook = kitchen.clone();
-        match tokio::task::spawn_blocking(move || cook.cook_next()).await {
+        let rests = number >= kitchen.0.limits().workers;
+        match tokio::task::spawn_blocking(move || if rests { Ok(false) } else { cook.cook_next() }).await {
             Ok(Ok(true)) => continue,
             Ok(Ok(false)) => {}
             Ok(Err(error)) => tracing::error!(%error, "cannot take a cook from the queue"),
@@ -124,7 +126,7 @@ impl Kitchen {
     fn try_cook(&self, claim: &Claim) -> Outcome {
         let key = claim.key;
         let control = Control::default();
-        let deadline = Instant::now() + self.0.limits.cook_timeout;
+        let deadline = Instant::now() + self.cook_timeout();
         self.running().insert(key, Running { control: control.clone(), deadline });
         if let Err(error) = self.0.blocks.reach(claim.block_epoch) {
             return not_written(key, &error);
@@ -134,7 +136,7 @@ impl Kitchen {
         }
         if key.format().family() == Family::Raw {
             let shared = &*self.0;
-            let max_size = shared.limits.max_bundle_size;
+            let max_size = shared.limits().max_bundle_size;
             let cook = |out: &mut dyn Write| cook::raw(&shared.archive, &key.id(), max_size, &control, out);
             return self.cook_file(claim, cook);
         }
@@ -178,13 +180,13 @@ impl Kitchen {
     }
 
     fn cook_flat(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
-        let shared = &*self.0;
+        let (shared, limits) = (&*self.0, self.0.limits());
         let order = cook::Order {
             archive: &shared.archive,
             root,
             format: claim.key.format(),
-            threads: shared.limits.cook_threads,
-            max_size: shared.limits.max_bundle_size,
+            threads: limits.cook_threads,
+            max_size: limits.max_bundle_size,
             scratch: shared.store.data(),
             control,
         };

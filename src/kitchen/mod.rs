@@ -16,18 +16,22 @@
 mod absence;
 mod admission;
 mod blocks;
+mod brigade;
 mod cooking;
+mod through;
 mod upkeep;
 mod waiting;
 
+pub use brigade::Brigade;
+pub use through::{Stream, ThroughError};
+
 use crate::access::Touches;
-use crate::access::log::Log;
 use crate::archive::{Archive, ArchiveError, BlockedArchive, Blocks, ObjectType};
 use crate::bundle::{Bundle, FailureCode, Status};
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::cook::{Control, Progress};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
-use crate::limits::RoomLimits;
+use crate::limits::{Mode, RoomLimits};
 use crate::store::Store;
 use crate::time::Timestamp;
 use absence::Absences;
@@ -35,11 +39,10 @@ use admission::Room;
 use blocks::Blocklist;
 use std::collections::HashMap;
 use std::io;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use waiting::Waiters;
 
 /// A failed bundle is cooked anew when it is asked for, but at most once in this time.
@@ -115,7 +118,11 @@ struct Shared {
     store: Store,
     catalogue: Catalogue,
     touches: Touches,
-    limits: Limits,
+    mode: Mode,
+    /// Held for a copy, never while another lock is taken.
+    limits: RwLock<Limits>,
+    /// How many cooks go straight to a client.
+    through: Arc<AtomicUsize>,
     room: Room,
     absences: Absences,
     waiters: Waiters,
@@ -131,6 +138,13 @@ struct Shared {
     stopping: watch::Sender<bool>,
 }
 
+impl Shared {
+    /// The bounds now, all of one time.
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Running {
     control: Control,
     deadline: Instant,
@@ -140,6 +154,12 @@ impl Kitchen {
     /// A kitchen that nobody works in yet: see [`Kitchen::start`].
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
+        Self::in_mode(Mode::Normal, archive, store, catalogue, limits)
+    }
+
+    /// A kitchen that keeps what it cooks, cooks nothing, or keeps nothing.
+    #[must_use]
+    pub fn in_mode(mode: Mode, archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
         let blocks = Arc::new(Blocklist::new(catalogue.clone()));
         let archive = BlockedArchive::new(archive, Arc::clone(&blocks) as Arc<dyn Blocks>);
         let room = Room::new(store.clone(), catalogue.clone(), limits.room);
@@ -149,7 +169,9 @@ impl Kitchen {
             store,
             catalogue,
             touches: Touches::default(),
-            limits,
+            mode,
+            limits: RwLock::new(limits),
+            through: Arc::default(),
             room,
             absences: Absences::new(),
             waiters: Waiters::default(),
@@ -159,20 +181,6 @@ impl Kitchen {
             touched: Notify::new(),
             stopping: watch::Sender::new(false),
         }))
-    }
-
-    /// Sets the workers and the upkeep going. They end after [`Brigade::stop`].
-    #[must_use]
-    pub fn start(&self) -> Brigade {
-        let mut tasks = JoinSet::new();
-        for _ in 0..self.0.limits.workers {
-            tasks.spawn(cooking::work(self.clone()));
-        }
-        tasks.spawn(upkeep::watch_blocks(self.clone()));
-        tasks.spawn(upkeep::watch_cooks(self.clone()));
-        tasks.spawn(upkeep::flush_touches(self.clone()));
-        tasks.spawn(upkeep::digest_files(self.clone()));
-        Brigade { kitchen: self.clone(), tasks }
     }
 
     /// Asks for a bundle. Blocking. A no-op while it is there or on its way.
@@ -190,6 +198,7 @@ impl Kitchen {
 
     fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Ordered, OrderError> {
         let shared = &*self.0;
+        let limits = shared.limits();
         shared.blocks.refresh()?;
         self.check_blocked(&key.id())?;
         let known = self.status(key)?;
@@ -202,21 +211,14 @@ impl Kitchen {
             Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Ordered::Already(status)),
             Some(Status::Failed) | None => {}
         }
-        let known = match key.kind() {
-            // No archive holds one: what the catalogue knows is all there is of it.
-            ObjectKind::Snapshot => shared.catalogue.has_snapshot(&key.id())?,
-            ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => {
-                self.archive_has(key.kind(), key)?
-            }
-        };
-        if !known {
+        if !self.is_known(key)? {
             return Err(OrderError::NotFound);
         }
         shared.room.check().map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull => OrderError::NoRoom(error),
             _ => OrderError::Store(error),
         })?;
-        let order = || shared.catalogue.order(key, Timestamp::now(), shared.limits.max_queue, retry_failed_after);
+        let order = || shared.catalogue.order(key, Timestamp::now(), limits.max_queue, retry_failed_after);
         let ordered = match order() {
             Err(error) if error.is_storage_full() && shared.room.make_some().is_ok() => order(),
             ordered => ordered,
@@ -236,6 +238,17 @@ impl Kitchen {
     pub fn check_blocked(&self, id: &Sha1Git) -> Result<(), OrderError> {
         let blocks = &self.0.blocks;
         if blocks.is_blocked(id) { Err(OrderError::Blocked { reason: blocks.reason(id) }) } else { Ok(()) }
+    }
+
+    /// Whether there is such an object.
+    fn is_known(&self, key: &BundleKey) -> Result<bool, OrderError> {
+        Ok(match key.kind() {
+            // No archive holds one: what the catalogue knows is all there is of it.
+            ObjectKind::Snapshot => self.0.catalogue.has_snapshot(&key.id())?,
+            ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => {
+                self.archive_has(key.kind(), key)?
+            }
+        })
     }
 
     fn archive_has(&self, kind: ObjectKind, key: &BundleKey) -> Result<bool, OrderError> {
@@ -266,6 +279,9 @@ impl Kitchen {
         let shared = &*self.0;
         let Some(bundle) = shared.catalogue.bundle(key)? else { return Ok(None) };
         if bundle.status == Status::Done && shared.store.get(key).map_err(OrderError::Store)?.is_none() {
+            if shared.mode != Mode::Normal {
+                return Ok(None);
+            }
             // Looked at again under the write lock: it may have been collected, ordered, cooked and
             // published since its row was read.
             let reopened = shared.catalogue.inspect(Timestamp::now(), |inspection| -> Result<bool, OrderError> {
@@ -323,9 +339,31 @@ impl Kitchen {
 
     /// Records a hit on a bundle at this moment.
     pub fn touch(&self, key: &BundleKey) {
-        if self.0.touches.touch(key, Timestamp::now()) {
+        if self.0.mode == Mode::Normal && self.0.touches.touch(key, Timestamp::now()) {
             self.0.touched.notify_one();
         }
+    }
+
+    /// What becomes of orders here.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.mode
+    }
+
+    /// Other bounds from now on. What is being cooked keeps those that it began with.
+    pub fn set_limits(&self, limits: Limits) {
+        *self.0.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.0.room.set_limits(limits.room);
+    }
+
+    /// Another archive from now on. What is being cooked goes on with the one that it began with.
+    pub fn set_archive(&self, archive: Arc<dyn Archive>) {
+        self.0.archive.replace(archive);
+        self.0.absences.forget();
+    }
+
+    fn cook_timeout(&self) -> Duration {
+        self.0.limits().cook_timeout
     }
 
     /// The store.
@@ -352,34 +390,5 @@ impl Kitchen {
     async fn stopped(&self) {
         let mut stopping = self.0.stopping.subscribe();
         let _ = stopping.wait_for(|stopping| *stopping).await;
-    }
-}
-
-/// The workers of a kitchen that was started.
-pub struct Brigade {
-    kitchen: Kitchen,
-    tasks: JoinSet<()>,
-}
-
-impl Brigade {
-    /// Follows the access log of the web server in front as well, until [`Brigade::stop`].
-    pub fn follow_log(&mut self, log: Log) {
-        self.tasks.spawn(upkeep::follow_log(self.kitchen.clone(), log));
-    }
-
-    /// Begins no further cook, gives those that run `grace` to end, then puts them back into the
-    /// queue for whoever works there next, and writes the touches that wait.
-    pub async fn stop(mut self, grace: Duration) {
-        self.kitchen.0.stopping.send_replace(true);
-        let mut all_ended = pin!(async { while self.tasks.join_next().await.is_some() {} });
-        let mut patience = grace;
-        while tokio::time::timeout(patience, &mut all_ended).await.is_err() {
-            // Again and again: one may have been claimed, and not yet begun, when the grace ended.
-            for (key, running) in self.kitchen.running().iter() {
-                tracing::debug!(%key, "back to the queue, for larder is stopping");
-                running.control.cancel(crate::cook::Reason::Stop);
-            }
-            patience = Duration::from_millis(100);
-        }
     }
 }

@@ -31,10 +31,16 @@ const DIGEST_BATCH: u32 = 32;
 
 /// Follows what other processes block.
 pub(super) async fn watch_blocks(kitchen: Kitchen) {
+    let mut told = false;
     while !kitchen.is_stopping() {
         let look = kitchen.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || look.0.blocks.refresh()).await {
-            tracing::warn!(%error, "cannot look at what is blocked");
+        match tokio::task::spawn_blocking(move || look.0.blocks.refresh()).await {
+            Ok(Err(error)) if !told => {
+                tracing::warn!(%error, "cannot look at what is blocked");
+                told = true;
+            }
+            Ok(Ok(())) => told = false,
+            _ => {}
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AT_BLOCKS) => {}

@@ -83,6 +83,16 @@ impl Store {
         Ok(Self { shared: Arc::new(Shared { data, path, root, process: None }) })
     }
 
+    /// A store without bundles, which is nowhere.
+    pub fn nowhere() -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("larder-{}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        let root = open_folder(&folder);
+        // An open folder that has been removed holds nothing, for ever.
+        std::fs::remove_dir(&folder)?;
+        Ok(Self { shared: Arc::new(Shared { data: folder.clone(), path: folder, root: root?, process: None }) })
+    }
+
     /// The data directory, absolute.
     #[must_use]
     pub fn data(&self) -> &Path {

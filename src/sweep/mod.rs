@@ -12,7 +12,6 @@ pub use search::{Answer, Search};
 use crate::archive::snapshot::Manifest;
 use crate::key::{BundleKey, Format, Sha1Git};
 use crate::verify::{self, VerifyError};
-use std::collections::HashSet;
 use std::fs::File;
 
 /// What a bundle is made of: its name says it, and for a snapshot its manifest.
@@ -24,14 +23,14 @@ pub struct Subject<'a> {
     pub manifest: Option<&'a Manifest>,
 }
 
-/// Whether the file of a bundle holds one of `wanted`, by its own bytes; `None` when its format cannot
+/// Whether the file of a bundle holds an object that is wanted, by its own bytes; `None` when its format cannot
 /// be read so.
 ///
 /// # Errors
 /// [`VerifyError`] when the file is not a bundle.
-pub fn in_file(key: &BundleKey, file: File, wanted: &HashSet<Sha1Git>) -> Result<Option<bool>, VerifyError> {
+pub fn in_file(key: &BundleKey, file: File, is_wanted: impl Fn(&Sha1Git) -> bool) -> Result<Option<bool>, VerifyError> {
     let mut found = false;
-    let mut seen = |id: &Sha1Git| found |= wanted.contains(id);
+    let mut seen = |id: &Sha1Git| found |= is_wanted(id);
     match key.format() {
         Format::Tar => verify::flat_tar_ids(file, &mut seen)?,
         Format::TarGz => verify::flat_tar_gz_ids(file, &mut seen)?,

@@ -224,7 +224,8 @@ mod tests {
         }
 
         fn commit(&mut self, name: u8, tree: u8, parents: &[u8]) {
-            let lines: String = parents.iter().map(|parent| format!("parent {}\n", id(*parent))).collect();
+            let lines: Vec<_> = parents.iter().map(|parent| format!("parent {}\n", id(*parent))).collect();
+            let lines = lines.concat();
             let text = format!("tree {}\n{lines}author a\n\nparent {}\n", id(tree), id(0xee));
             self.0.insert(id(name), (ObjectType::Commit, text.into_bytes()));
         }
