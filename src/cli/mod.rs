@@ -13,6 +13,7 @@ mod list;
 mod man;
 mod migrate;
 mod pin;
+mod reload;
 mod remove;
 mod rooms;
 mod serve;
@@ -21,10 +22,16 @@ mod systemd;
 
 use crate::config::{Raw, Settings};
 use crate::key::{BundleKey, ParseError, Swhid};
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
 
 /// Where settings are read from when no file is named and this one is there.
 const DEFAULT_CONFIG: &str = "/etc/larder/larder.toml";
@@ -130,9 +137,14 @@ pub fn main() -> ExitCode {
 const NO_SUCH_BUNDLE: u8 = 3;
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let settings = || settings(cli.config.as_deref(), cli.settings);
+    let read = || settings(cli.config.as_deref(), cli.settings.clone());
+    let settings = || {
+        let settings = read()?;
+        set_log(&settings.log)?;
+        anyhow::Ok(settings)
+    };
     match cli.command {
-        Command::Serve => serve::run(&settings()?).map(|()| ExitCode::SUCCESS),
+        Command::Serve => serve::run(&settings()?, read).map(|()| ExitCode::SUCCESS),
         Command::Cook(args) => cook::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::List(args) => list::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&settings()?, &args).map(known),
@@ -169,16 +181,25 @@ fn settings(config: Option<&Path>, flags: Raw) -> anyhow::Result<Settings> {
     Settings::new(flags.over(file))
 }
 
-/// The log goes to standard error; `LARDER_LOG` filters it (`debug`, `larder::kitchen=debug`).
+/// Changes what is logged.
+static LOG: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// The log goes to standard error; what of it, the settings say as soon as they are read.
 fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LARDER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,larder=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(EnvFilter::new("warn,larder=info"));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    // The second call of a process, if there were one, would have failed above.
+    let _ = LOG.set(handle);
+}
+
+/// What is logged from now on: `debug`, `warn,larder::kitchen=debug`.
+fn set_log(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("log cannot be {filter:?}"))?;
+    LOG.get().map_or(Ok(()), |handle| handle.reload(filter)).context("cannot change what is logged")
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

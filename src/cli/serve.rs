@@ -2,36 +2,39 @@
 //!
 //! Sockets that systemd listens on are taken before `listen` is looked at.
 //!
-//! On SIGTERM or SIGINT no further connection is accepted and no further cook begun; downloads and
+//! On SIGHUP the settings are read again (`reload.rs`). On SIGTERM or SIGINT no further connection is accepted and no further cook begun; downloads and
 //! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
 
-use super::rooms;
 use super::systemd::{self, Inherited};
+use super::{reload, rooms};
 use crate::access::log::Log;
 use crate::archive::git::GitArchive;
 use crate::config::{Listen, Settings};
 use crate::http::status_body::Base;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, server};
+use crate::kitchen::Kitchen;
+use crate::limits::Mode;
 use anyhow::{Context, bail};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit code after a second signal: that of a program ended by SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
 
-pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+/// `read` reads the settings again.
+pub(super) fn run(settings: &Settings, read: impl Fn() -> anyhow::Result<Settings>) -> anyhow::Result<()> {
     let inherited = systemd::inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(async_threads())
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(serve(settings, inherited))
+    runtime.block_on(serve(settings, read, inherited))
 }
 
 /// A thread for every two cores. A hit is the kernel's copying; twice the threads mostly wake each
@@ -40,19 +43,21 @@ fn async_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
 }
 
-async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    read: impl Fn() -> anyhow::Result<Settings>,
+    inherited: Vec<Inherited>,
+) -> anyhow::Result<()> {
     // Listen first: clients that come while the rooms are opened wait in the backlog.
     let Doors { listeners, address } = open_doors(settings, inherited).await?;
-    let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let base = Base::new(&public_url, &settings.root_path);
+    let base = base(settings, &address);
     let archive = rooms::archive(settings)?;
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
-    let vault = Arc::new(
-        Vault::new(kitchen.clone(), base.clone(), settings.root_path.clone()).run_by(settings.public_url.clone()),
-    );
+    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen))));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut brigade = kitchen.start();
-    if let Some(log) = &settings.access_log {
+    if let Some(log) = settings.access_log.as_ref().filter(|_| settings.mode == Mode::Normal) {
         brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
     super::print(&format!(
@@ -70,15 +75,28 @@ async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result
         drain: settings.stop_grace,
         ..Limits::default()
     };
+    let answering = Arc::clone(&vault);
     let handle = move |request, _peer| {
-        let vault = Arc::clone(&vault);
+        // A request is answered by one vault from its beginning to its end, whatever is read meanwhile.
+        let vault = Arc::clone(&answering.read().unwrap_or_else(PoisonError::into_inner));
         async move { vault.answer(request).await }
     };
     // Connections and cooks end side by side, within one grace.
     let (told, stop) = tokio::sync::oneshot::channel::<()>();
     let connections = server::run(listeners, handle, limits, async { drop(stop.await) });
     let cooks = async {
-        either(&mut terminate, &mut interrupt).await;
+        let mut current = settings.clone();
+        loop {
+            tokio::select! {
+                () = either(&mut terminate, &mut interrupt) => break,
+                _ = hangup.recv() => {}
+            }
+            if let Some(next) = reload::reload(&current, &read, &mut brigade, &kitchen) {
+                let next_vault = Arc::new(self::vault(&next, &address, &kitchen));
+                *vault.write().unwrap_or_else(PoisonError::into_inner) = next_vault;
+                current = next;
+            }
+        }
         systemd::notify("STOPPING=1");
         tracing::info!("stopping; a second signal ends it at once");
         let _ = told.send(());
@@ -93,6 +111,16 @@ async fn serve(settings: &Settings, inherited: Vec<Inherited>) -> anyhow::Result
     tokio::join!(connections, cooks);
     greeting.abort();
     Ok(())
+}
+
+fn base(settings: &Settings, address: &Listen) -> Base {
+    let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    Base::new(&public_url, &settings.root_path)
+}
+
+fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen) -> Vault {
+    let base = base(settings, address);
+    Vault::new(kitchen.clone(), base, settings.root_path.clone()).run_by(settings.public_url.clone())
 }
 
 /// Where connections come in, and the first of these addresses.
