@@ -6,6 +6,7 @@ use crate::common::server::Server;
 use rusqlite::types::Value as Cell;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -170,7 +171,7 @@ fn walk(path: &Path, all: &mut BTreeMap<String, String>) {
             walk(&entry.unwrap().path(), all);
         }
     } else if metadata.is_file() {
-        what += &format!(" {mtime} {}", blake3::hash(&fs::read(path).unwrap()));
+        let _ = write!(what, " {mtime} {}", blake3::hash(&fs::read(path).unwrap()));
     }
     all.insert(path.display().to_string(), what);
 }
