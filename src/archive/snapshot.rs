@@ -15,6 +15,9 @@ pub const MAX_MANIFEST: usize = 64 << 20;
 /// The longest name of a branch, in bytes: a path of a loose ref could not be longer.
 const MAX_NAME: usize = 4095;
 
+/// Aliases of aliases are followed so far, as symbolic refs by git.
+const MAX_ALIASES: u32 = 5;
+
 /// What a branch leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -63,6 +66,38 @@ impl Manifest {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Target> {
         self.branches.get(name)
+    }
+
+    /// The branch that a name or the end of one means, by git's rules (`gitrevisions(7)`): itself, then
+    /// below `refs/`, as a tag, as a head, as a remote.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<(&[u8], &Target)> {
+        let rules: [(&[u8], &[u8]); 6] = [
+            (b"", b""),
+            (b"refs/", b""),
+            (b"refs/tags/", b""),
+            (b"refs/heads/", b""),
+            (b"refs/remotes/", b""),
+            (b"refs/remotes/", b"/HEAD"),
+        ];
+        rules.iter().find_map(|(before, behind)| {
+            let (name, target) = self.branches.get_key_value([before, name, behind].concat().as_slice())?;
+            Some((name.as_slice(), target))
+        })
+    }
+
+    /// The object that a branch's target leads to, through aliases; `None` when it leads to nothing or
+    /// in a circle.
+    #[must_use]
+    pub fn follow<'a>(&'a self, mut target: &'a Target) -> Option<(ObjectKind, Sha1Git)> {
+        for _ in 0..=MAX_ALIASES {
+            match target {
+                Target::Object(kind, id) => return Some((*kind, *id)),
+                Target::Alias(name) => target = self.branches.get(name)?,
+                Target::Dangling => return None,
+            }
+        }
+        None
     }
 
     /// The branches, in order.
@@ -207,6 +242,41 @@ mod tests {
         assert!(manifest.insert(b"refs/heads/gone", Target::Dangling));
         assert!(manifest.insert(b"refs/heads/main", object(ObjectKind::Revision, 0x11)));
         assert_eq!(manifest.id().to_string(), "27768e1943acaac4423831529927fae466dec9ff");
+    }
+
+    #[test]
+    fn branches_are_found_by_gits_rules_and_aliases_never_followed_for_ever() {
+        let mut manifest = Manifest::default();
+        let object = |byte| Target::Object(ObjectKind::Revision, Sha1Git::from_bytes([byte; 20]));
+        let alias = |name: &str| Target::Alias(name.as_bytes().to_vec());
+        for (name, target) in [
+            ("HEAD", alias("refs/heads/main")),
+            ("refs/heads/main", object(1)),
+            ("refs/heads/v1", object(2)),
+            ("refs/tags/v1", object(3)),
+            ("refs/heads/gone", Target::Dangling),
+            ("refs/heads/a", alias("refs/heads/b")),
+            ("refs/heads/b", alias("refs/heads/a")),
+            ("refs/remotes/origin/HEAD", alias("HEAD")),
+        ] {
+            assert!(manifest.insert(name.as_bytes(), target));
+        }
+        for (name, found, id) in [
+            ("HEAD", Some("HEAD"), Some(1)),
+            ("main", Some("refs/heads/main"), Some(1)),
+            ("heads/main", Some("refs/heads/main"), Some(1)),
+            ("v1", Some("refs/tags/v1"), Some(3)),
+            ("heads/v1", Some("refs/heads/v1"), Some(2)),
+            ("origin", Some("refs/remotes/origin/HEAD"), Some(1)),
+            ("gone", Some("refs/heads/gone"), None),
+            ("a", Some("refs/heads/a"), None),
+            ("nothing", None, None),
+        ] {
+            let branch = manifest.find(name.as_bytes());
+            assert_eq!(branch.map(|(name, _)| name), found.map(str::as_bytes), "{name}");
+            let led = branch.and_then(|(_, target)| manifest.follow(target));
+            assert_eq!(led.map(|(_, id)| id), id.map(|byte| Sha1Git::from_bytes([byte; 20])), "{name}");
+        }
     }
 
     #[test]

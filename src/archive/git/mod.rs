@@ -13,6 +13,7 @@
 //! | `large` | an object too large for that, through scratch files |
 //! | `loose` | a loose object |
 //! | `head` | what HEAD points to |
+//! | `refs` | the repositories, and what their refs point to |
 //!
 //! The indexes and packs are mapped by gitoxide, which also knows their layout; entries are decoded
 //! here, for its own decoder allocates what a header claims and follows alternates wherever they
@@ -30,7 +31,10 @@ mod loose;
 mod pack;
 mod packs;
 mod reader;
+mod refs;
 mod shared;
+
+pub use refs::{RefTarget, Repository};
 
 use super::{Archive, ArchiveError, Reader};
 use crate::key::Sha1Git;
@@ -103,6 +107,13 @@ impl GitArchive {
     #[must_use = "none may have been found"]
     pub fn discover(&self) -> usize {
         self.shared.scan()
+    }
+
+    /// The repositories known, looked for again if that was not done a moment ago.
+    #[must_use]
+    pub fn repositories(&self) -> Vec<Repository> {
+        self.shared.scan_if_due();
+        refs::repositories(self.shared.given(), &self.shared.set())
     }
 
     /// The newest revision of some repository here, as an example. It was not looked for in any

@@ -75,6 +75,11 @@ impl Shared {
         }
     }
 
+    /// The paths given, canonical.
+    pub(super) fn given(&self) -> &[PathBuf] {
+        &self.given
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
