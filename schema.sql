@@ -149,7 +149,8 @@ CREATE TABLE origin (
     local       INTEGER NOT NULL CHECK (local IN (0, 1)),  -- read where it lies; else mirrored
     added_at    INTEGER NOT NULL,
     visited_at  INTEGER,                                   -- last, whatever came of it
-    visits      INTEGER NOT NULL DEFAULT 0 CHECK (visits >= 0) -- the newest `visit.number`
+    visits      INTEGER NOT NULL DEFAULT 0 CHECK (visits >= 0), -- the newest `visit.number`
+    stamp       INTEGER                                    -- of a local one: what its refs' files were like
 ) STRICT;
 
 -- `larder origin visit --all`, in order of URL.

@@ -8,7 +8,7 @@
 //! | 0 | `time` `key` `bundle` `limits` | plain data |
 //! | 1 | `archive::{object, snapshot}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
-//! | 3 | `cook` `verify` `access` `gc` `fsck` `sweep` | the work; still blocking |
+//! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
 //! | 4 | `kitchen` | tokio from here up |
 //! | 5 | `http` | statuses, headers, bodies |
 //! | 6 | `cli` `config` `main` | wiring |
@@ -35,6 +35,7 @@ pub mod http;
 pub mod key;
 pub mod kitchen;
 pub mod limits;
+pub mod origins;
 pub mod store;
 pub mod sweep;
 pub mod time;

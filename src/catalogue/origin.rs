@@ -24,6 +24,8 @@ pub struct Origin {
     pub visited_at: Option<Timestamp>,
     /// The newest snapshot.
     pub snapshot: Option<Sha1Git>,
+    /// What the files of a local one's refs were like when it was taken; see [`Catalogue::stamp_origin`].
+    pub stamp: Option<i64>,
 }
 
 /// What came of a visit.
@@ -53,7 +55,8 @@ pub struct Visit {
 macro_rules! origin_columns {
     () => {
         "o.url, o.local, o.added_at, o.visited_at,
-         (SELECT v.snapshot FROM visit v WHERE v.origin = o.id AND v.outcome = 0 ORDER BY v.number DESC LIMIT 1)"
+         (SELECT v.snapshot FROM visit v WHERE v.origin = o.id AND v.outcome = 0 ORDER BY v.number DESC LIMIT 1),
+         o.stamp"
     };
 }
 
@@ -135,6 +138,14 @@ impl Catalogue {
         })
     }
 
+    /// Remembers what the files of a local origin's refs were like when its newest snapshot was taken:
+    /// while they are like that it need not be taken again.
+    pub fn stamp_origin(&self, url: &str, stamp: i64) -> Result<(), CatalogueError> {
+        self.write("stamp an origin", |transaction| {
+            execute(transaction, "UPDATE origin SET stamp = ?2 WHERE url = ?1", (url, stamp)).map(drop)
+        })
+    }
+
     /// The visits of an origin, newest first, before the given one.
     pub fn visits(&self, url: &str, before: Option<u64>, limit: u32) -> Result<Vec<Visit>, CatalogueError> {
         let before = before.and_then(|number| i64::try_from(number).ok()).unwrap_or(i64::MAX);
@@ -199,6 +210,7 @@ fn origin(row: &Row<'_>) -> Result<Origin, Fault> {
         added_at: Timestamp::from_millis(row.get(2)?),
         visited_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
         snapshot: row.get::<_, Option<[u8; 20]>>(4)?.map(Sha1Git::from_bytes),
+        stamp: row.get(5)?,
     })
 }
 
@@ -260,7 +272,9 @@ mod tests {
         assert_eq!(catalogue.visits(URL, Some(3), 1).unwrap(), listed[3..4]);
         let origin = catalogue.origin(URL).unwrap().unwrap();
         let Outcome::Full(id) = a else { unreachable!() };
-        assert_eq!((origin.snapshot, origin.visited_at), (Some(id), Some(at(8))));
+        assert_eq!((origin.snapshot, origin.visited_at, origin.stamp), (Some(id), Some(at(8)), None));
+        catalogue.stamp_origin(URL, -7).unwrap();
+        assert_eq!(catalogue.origin(URL).unwrap().unwrap().stamp, Some(-7));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod gc;
 mod list;
 mod man;
 mod migrate;
+mod origin;
 mod pin;
 mod reload;
 mod remove;
@@ -84,6 +85,8 @@ enum Command {
     /// Exit codes: 0 nothing is wrong, or no more; 1 it failed; 4 something is wrong: --repair was not
     /// given, or could not put all of it right; 6 another fsck is running.
     Fsck(fsck::Args),
+    /// Mirror git repositories by URL, to cook from them
+    Origin(origin::Args),
     /// Keep bundles from being collected
     Pin(pin::Args),
     /// Let bundles be collected again
@@ -151,6 +154,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Remove(args) => remove::run(&settings()?, &args).map(known),
         Command::Gc(args) => gc::run(&settings()?, &args),
         Command::Fsck(args) => fsck::run(&settings()?, &args),
+        Command::Origin(args) => origin::run(&settings()?, &args),
         Command::Pin(args) => pin::run(&settings()?, &args, true).map(known),
         Command::Unpin(args) => pin::run(&settings()?, &args, false).map(known),
         Command::Block(args) => block::run(&settings()?, &args),

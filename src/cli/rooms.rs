@@ -5,8 +5,11 @@ use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::kitchen::{Kitchen, Limits};
 use crate::limits::{Mode, RoomLimits};
+use crate::origins::{self, Locals, Origins, Rules};
 use crate::store::Store;
 use anyhow::Context;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,13 +32,40 @@ pub(super) fn expect_catalogue(settings: &Settings) -> anyhow::Result<PathBuf> {
 
 /// The archive of the settings. Finds no repository yet.
 pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
-    let archive = GitArchive::new(settings.git.clone())?;
+    let mirrors = settings.data.join(origins::FOLDER);
     if settings.mode != Mode::Normal {
-        return Ok(Arc::new(archive));
+        // Nothing is made here; mirrors that are there are read like the rest.
+        let paths = settings.git.iter().cloned().chain(mirrors.is_dir().then_some(mirrors)).collect();
+        return Ok(Arc::new(GitArchive::new(paths)?));
     }
     // Large deltified objects are resolved in files without a name, on the disk of the data.
     std::fs::create_dir_all(&settings.data).with_context(|| format!("cannot make {}", settings.data.display()))?;
-    Ok(Arc::new(archive.with_scratch(settings.data.clone())))
+    // There before the first origin, so that its mirror is seen without a restart.
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(&mirrors);
+    made.with_context(|| format!("cannot make {}", mirrors.display()))?;
+    let paths = settings.git.iter().cloned().chain([mirrors]).collect();
+    Ok(Arc::new(GitArchive::new(paths)?.with_scratch(settings.data.clone())))
+}
+
+/// The origins of the settings. Makes the catalogue where there is none yet.
+pub(super) fn origins(settings: &Settings) -> anyhow::Result<Origins> {
+    // Who may not write there is told so, and how.
+    drop(Store::open(&settings.data).context("cannot open the store")?);
+    let catalogue = Catalogue::open(&catalogue_path(settings), Access::Write).context("cannot open the catalogue")?;
+    let rules = Rules {
+        transports: settings.origin_transports.clone(),
+        private: settings.origin_private,
+        timeout: settings.origin_timeout,
+        max_size: settings.origin_max_size,
+        min_free: settings.min_free,
+    };
+    Ok(Origins::new(&settings.data, catalogue, rules))
+}
+
+/// What takes the snapshots of the repositories in `archive`.
+pub(super) fn locals(settings: &Settings, archive: &GitArchive, kitchen: &Kitchen) -> Locals {
+    let (prefix, mirrors) = (settings.local_origins.clone(), settings.data.join(origins::FOLDER));
+    Locals::new(archive.clone(), kitchen.catalogue().clone(), prefix, mirrors)
 }
 
 /// What the bundles may take of the disk.

@@ -60,6 +60,9 @@ async fn serve(
     if let Some(log) = settings.access_log.as_ref().filter(|_| settings.mode == Mode::Normal) {
         brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
+    if !settings.snapshot_interval.is_zero() {
+        brigade.take_snapshots(rooms::locals(settings, &archive, &kitchen), settings.snapshot_interval);
+    }
     super::print(&format!(
         "larder {} listens on {}\nclients reach it as {}\nbundles are kept in {}\n",
         env!("CARGO_PKG_VERSION"),

@@ -14,6 +14,7 @@ pub use raw::Raw;
 pub use span::Span;
 
 use crate::limits::{MinFree, Mode, Policy};
+use crate::origins::Transport;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -69,6 +70,21 @@ pub struct Settings {
     pub grace: Duration,
     /// What is collected first.
     pub policy: Policy,
+    /// How git may reach the origins it mirrors.
+    pub origin_transports: Vec<Transport>,
+    /// Whether the host of an origin may be inside the network.
+    pub origin_private: bool,
+    /// Longest time of a visit to an origin.
+    #[serde(serialize_with = "text::span")]
+    pub origin_timeout: Duration,
+    /// Most bytes on disk of the mirror of an origin.
+    #[serde(serialize_with = "text::size")]
+    pub origin_max_size: u64,
+    /// What the URLs of repositories under `git` begin with.
+    pub local_origins: String,
+    /// How often those are looked at; zero for never.
+    #[serde(serialize_with = "text::span")]
+    pub snapshot_interval: Duration,
     /// The access log of the web server in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<PathBuf>,
@@ -107,6 +123,12 @@ impl Settings {
             max_idle: raw.max_idle.map(|span| span.0),
             grace: raw.grace.map_or(Duration::from_mins(6), |span| span.0),
             policy: raw.policy.unwrap_or_default(),
+            origin_transports: raw.origin_transports.unwrap_or_else(|| vec![Transport::Https]),
+            origin_private: raw.origin_private.unwrap_or(false),
+            origin_timeout: raw.origin_timeout.map_or(Duration::from_hours(1), |span| span.0),
+            origin_max_size: raw.origin_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),
+            local_origins: local_origins(raw.local_origins.as_deref())?,
+            snapshot_interval: raw.snapshot_interval.map_or(Duration::from_mins(1), |span| span.0),
             access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
@@ -169,6 +191,15 @@ fn access_log(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("access_log = {}", path.display()))
 }
 
+fn local_origins(text: Option<&str>) -> anyhow::Result<String> {
+    let prefix = text.unwrap_or("local:");
+    if prefix == "local:" || prefix.contains("://") && prefix.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(prefix.to_owned())
+    } else {
+        bail!("local_origins must be a URL that paths are appended to, like https://git.example.org/, not {prefix:?}")
+    }
+}
+
 fn root_path(text: &str) -> anyhow::Result<String> {
     let path = text.trim_matches('/');
     let legal = |segment: &str| {
@@ -210,6 +241,8 @@ mod tests {
             min_free = "12%"
             max_idle = "90d"
             grace = "10m"
+            origin_transports = ["https", "ssh"]
+            local_origins = "https://git.example.org/"
             policy = "gdsf"
             access_log = "/var/log/larder/access.log"
             cook_timeout = "1h 30m"
@@ -234,6 +267,7 @@ mod tests {
             ("listen = \"0.0.0.0:80\"", "public_url"),
             ("public_url = \"ftp://x\"", "public_url"),
             ("root_path = \"/a/../b\"", "root_path"),
+            ("local_origins = \"here there\"", "local_origins"),
         ] {
             let error = format!("{:#}", Settings::new(raw(&format!("{text}\ndata = \"/d\""))).unwrap_err());
             assert!(error.contains(name), "{text}: {error}");

@@ -2,6 +2,7 @@
 
 use super::{Listen, Span};
 use crate::limits::{MinFree, Mode, Policy};
+use crate::origins::Transport;
 use anyhow::Context;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -69,6 +70,31 @@ pub struct Raw {
     /// What is collected first: lru, or gdsf, which weighs size and cooking time too
     #[arg(long, env = "LARDER_POLICY", global = true, hide_short_help = true, value_name = "POLICY")]
     pub policy: Option<Policy>,
+    /// How git may reach the origins it mirrors: https, http, git, ssh, file
+    #[arg(
+        long,
+        env = "LARDER_ORIGIN_TRANSPORTS",
+        global = true,
+        hide_short_help = true,
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub origin_transports: Option<Vec<Transport>>,
+    /// Whether the host of an origin may be inside the network
+    #[arg(long, env = "LARDER_ORIGIN_PRIVATE", global = true, hide_short_help = true, value_name = "BOOL")]
+    pub origin_private: Option<bool>,
+    /// Longest time of a visit to an origin
+    #[arg(long, env = "LARDER_ORIGIN_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
+    pub origin_timeout: Option<Span>,
+    /// Most bytes on disk of the mirror of an origin
+    #[arg(long, env = "LARDER_ORIGIN_MAX_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    pub origin_max_size: Option<ByteSize>,
+    /// What the URLs of repositories under --git begin with; `local:` unless set
+    #[arg(long, env = "LARDER_LOCAL_ORIGINS", global = true, hide_short_help = true, value_name = "URL")]
+    pub local_origins: Option<String>,
+    /// How often repositories under --git are looked at for a new snapshot; 0s for never
+    #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, hide_short_help = true, value_name = "TIME")]
+    pub snapshot_interval: Option<Span>,
     /// Access log of the web server in front, in larder's format; its hits are counted
     #[arg(long, env = "LARDER_ACCESS_LOG", global = true, hide_short_help = true, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
@@ -109,6 +135,12 @@ impl Raw {
             max_idle: self.max_idle.or(below.max_idle),
             grace: self.grace.or(below.grace),
             policy: self.policy.or(below.policy),
+            origin_transports: self.origin_transports.or(below.origin_transports),
+            origin_private: self.origin_private.or(below.origin_private),
+            origin_timeout: self.origin_timeout.or(below.origin_timeout),
+            origin_max_size: self.origin_max_size.or(below.origin_max_size),
+            local_origins: self.local_origins.or(below.local_origins),
+            snapshot_interval: self.snapshot_interval.or(below.snapshot_interval),
             access_log: self.access_log.or(below.access_log),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),

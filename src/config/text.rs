@@ -2,6 +2,7 @@
 
 use super::{Listen, Span};
 use crate::limits::{MinFree, Mode, Policy};
+use crate::origins::Transport;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ macro_rules! as_text {
         })*
     };
 }
-as_text! { from: Listen, MinFree, Mode, Policy, Span; to: Listen, MinFree, Mode, Policy }
+as_text! { from: Listen, MinFree, Mode, Policy, Span, Transport; to: Listen, MinFree, Mode, Policy, Transport }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes a reference to the field")]
 pub(super) fn size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -11,6 +11,7 @@ pub mod etag;
 mod exchange;
 mod hot;
 mod io;
+pub mod origins;
 mod pass;
 pub mod problem;
 pub mod range;

@@ -23,6 +23,14 @@ pub enum Route {
     Status(BundleKey),
     /// `GET, HEAD /vault/:kind?limit=&cursor=`
     List(Page),
+    /// `GET, HEAD /vault/:kind/:id/proof`, of a revision, a release or a snapshot
+    Proof(ObjectKind, Sha1Git),
+    /// `GET, HEAD /vault/resolve?origin=&ref=`
+    Resolve(Question),
+    /// `GET, HEAD /origins?limit=&cursor=`
+    Origins(Origins),
+    /// `GET, HEAD /origins?url=&limit=&cursor=`
+    Visits(Visits),
     /// `GET, HEAD /`
     Index,
     /// `GET, HEAD /healthz`
@@ -40,6 +48,35 @@ pub struct Page {
     pub kind: ObjectKind,
     /// The last bundle of the page before.
     pub after: Option<(Sha1Git, Format)>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// What is asked of a known repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its URL.
+    pub origin: String,
+    /// A branch, a tag or an id.
+    pub reference: Vec<u8>,
+}
+
+/// A page of the list of origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins {
+    /// The last URL of the page before.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A page of the visits of an origin, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visits {
+    /// The origin's URL.
+    pub url: String,
+    /// The number of the last visit of the page before.
+    pub before: Option<u64>,
     /// How many at most.
     pub limit: u32,
 }
@@ -82,6 +119,8 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         ["healthz"] => read_only(method, || Ok(Route::Health)),
         ["readyz"] => read_only(method, || Ok(Route::Ready)),
         ["robots.txt"] => read_only(method, || Ok(Route::Robots)),
+        ["origins"] => read_only(method, || origins(query)),
+        ["vault", "resolve"] => read_only(method, || Ok(Route::Resolve(question(query)?))),
         ["vault", kind] => read_only(method, || Ok(Route::List(page(kind.parse()?, query)?))),
         ["vault", kind, segment] => {
             let key = || Ok::<_, RouteError>(BundleKey::from_segment(kind.parse()?, segment)?);
@@ -93,6 +132,9 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         }
         ["vault", kind, segment, "status"] => {
             read_only(method, || Ok(Route::Status(BundleKey::from_segment(kind.parse()?, segment)?)))
+        }
+        ["vault", kind @ ("revision" | "release" | "snapshot"), id, "proof"] => {
+            read_only(method, || Ok(Route::Proof(kind.parse()?, id.parse()?)))
         }
         _ => Err(RouteError::NotFound),
     }
@@ -109,17 +151,71 @@ fn page(kind: ObjectKind, query: Option<&str>) -> Result<Page, RouteError> {
     let mut page = Page { kind, after: None, limit: DEFAULT_PAGE };
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=').unwrap_or((pair, "")) {
-            ("limit", limit) => {
-                page.limit = match limit.parse() {
-                    Ok(limit @ 1..=MAX_PAGE) => limit,
-                    _ => return Err(RouteError::Query("limit is a number from 1 to 1000")),
-                }
-            }
+            ("limit", limit) => page.limit = parse_limit(limit)?,
             ("cursor", cursor) => page.after = Some(parse_cursor(cursor)?),
             _ => return Err(RouteError::Query("the parameters of a list are limit and cursor")),
         }
     }
     Ok(page)
+}
+
+fn parse_limit(text: &str) -> Result<u32, RouteError> {
+    match text.parse() {
+        Ok(limit @ 1..=MAX_PAGE) => Ok(limit),
+        _ => Err(RouteError::Query("limit is a number from 1 to 1000")),
+    }
+}
+
+fn origins(query: Option<&str>) -> Result<Route, RouteError> {
+    let (mut url, mut cursor, mut limit) = (None, None, DEFAULT_PAGE);
+    for (name, value) in parameters(query) {
+        match name {
+            "url" => url = Some(text(&value, "url is the URL of an origin")?),
+            "cursor" => cursor = Some(text(&value, BAD_CURSOR)?),
+            "limit" => limit = parse_limit(&String::from_utf8_lossy(&value))?,
+            _ => return Err(RouteError::Query("the parameters of origins are url, limit and cursor")),
+        }
+    }
+    Ok(match url {
+        None => Route::Origins(Origins { after: cursor, limit }),
+        Some(url) => {
+            let before = cursor.map(|cursor| cursor.parse().map_err(|_| RouteError::Query(BAD_CURSOR))).transpose()?;
+            Route::Visits(Visits { url, before, limit })
+        }
+    })
+}
+
+fn question(query: Option<&str>) -> Result<Question, RouteError> {
+    let (mut origin, mut reference) = (None, b"HEAD".to_vec());
+    for (name, value) in parameters(query) {
+        match name {
+            "origin" => origin = Some(text(&value, "origin is the URL of a known repository")?),
+            "ref" if !value.is_empty() && value.len() <= MAX_REF && !value.contains(&0) => reference = value,
+            "ref" => return Err(RouteError::Query("ref is a branch, a tag or forty hexadecimal digits")),
+            _ => return Err(RouteError::Query("the parameters of resolve are origin and ref")),
+        }
+    }
+    let origin = origin.ok_or(RouteError::Query("origin is missing: the URL of a known repository"))?;
+    Ok(Question { origin, reference })
+}
+
+/// The longest name of a ref that is looked up, in bytes.
+const MAX_REF: usize = 4095;
+
+const BAD_CURSOR: &str = "cursor is that of a page before";
+
+/// The parameters of a query, their values decoded. A plus sign is one: neither a URL nor a ref holds
+/// a space.
+fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, Vec<u8>)> {
+    query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name, percent_decode_str(value).collect())
+    })
+}
+
+fn text(value: &[u8], what: &'static str) -> Result<String, RouteError> {
+    let text = std::str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.len() <= MAX_REF);
+    text.map(str::to_owned).ok_or(RouteError::Query(what))
 }
 
 /// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
@@ -131,7 +227,7 @@ pub fn cursor(key: &BundleKey) -> String {
 fn parse_cursor(text: &str) -> Result<(Sha1Git, Format), RouteError> {
     text.split_once('.')
         .and_then(|(id, ext)| Some((id.parse().ok()?, ext.parse().ok()?)))
-        .ok_or(RouteError::Query("cursor is that of a page before"))
+        .ok_or(RouteError::Query(BAD_CURSOR))
 }
 
 #[cfg(test)]
@@ -202,6 +298,37 @@ mod tests {
             let error = route(&Method::GET, "/vault/directory", Some(query), "").unwrap_err();
             assert!(matches!(error, RouteError::Query(_)), "{query}: {error:?}");
         }
+    }
+
+    #[test]
+    fn origins_are_asked_for_by_url_and_resolved_by_ref() {
+        let at = |path: &str, query: &str| route(&Method::GET, path, Some(query), "");
+        let origins = Origins { after: Some("https://a/b".to_owned()), limit: 2 };
+        assert_eq!(at("/origins", "cursor=https:%2f%2fa/b&limit=2"), Ok(Route::Origins(origins)));
+        let visits = Visits { url: "https://a/b+c".to_owned(), before: Some(7), limit: 100 };
+        assert_eq!(at("/origins", "url=https://a/b+c&cursor=7"), Ok(Route::Visits(visits)));
+        let question = |reference: &[u8]| {
+            Ok(Route::Resolve(Question { origin: "https://a".to_owned(), reference: reference.to_vec() }))
+        };
+        assert_eq!(at("/vault/resolve", "origin=https://a&ref=v1.0+x%ff"), question(b"v1.0+x\xff"));
+        assert_eq!(at("/vault/resolve", "origin=https://a"), question(b"HEAD"));
+        for (path, query) in [
+            ("/origins", "url="),
+            ("/origins", "url=%ff"),
+            ("/origins", "url=x&cursor=-1"),
+            ("/origins", "uri=x"),
+            ("/vault/resolve", ""),
+            ("/vault/resolve", "ref=main"),
+            ("/vault/resolve", "origin=x&ref="),
+            ("/vault/resolve", "origin=x&ref=a%00b"),
+        ] {
+            let error = at(path, query).unwrap_err();
+            assert!(matches!(error, RouteError::Query(_)), "{path}?{query}: {error:?}");
+        }
+        let id = ID.parse().unwrap();
+        assert_eq!(get(&format!("/vault/release/{ID}/proof")), Ok(Route::Proof(ObjectKind::Release, id)));
+        assert_eq!(get(&format!("/vault/directory/{ID}/proof")), Err(RouteError::NotFound));
+        assert_eq!(get("/vault/release/x/proof"), Err(RouteError::Key(ParseError::Id)));
     }
 
     proptest! {

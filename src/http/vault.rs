@@ -30,8 +30,8 @@ const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The answers below larder's root.
 pub struct Vault {
-    kitchen: Kitchen,
-    base: Base,
+    pub(super) kitchen: Kitchen,
+    pub(super) base: Base,
     root_path: String,
     digests: Digests,
     /// Who blocks what is blocked, as a URL.
@@ -65,6 +65,10 @@ impl Vault {
             Ok(Route::Cook(key)) => self.cook(headers, key).await,
             Ok(Route::Status(key)) => self.status(key).await,
             Ok(Route::List(page)) => self.list(page).await,
+            Ok(Route::Proof(kind, id)) => self.proof(kind, id).await,
+            Ok(Route::Resolve(question)) => self.resolve(question).await,
+            Ok(Route::Origins(page)) => self.origins(page).await,
+            Ok(Route::Visits(page)) => self.visits(page).await,
             Ok(Route::Index) => self.index(),
             Ok(Route::Health) => text("ok\n"),
             Ok(Route::Ready) => self.ready().await,
@@ -196,13 +200,7 @@ impl Vault {
             bundles: bundles.iter().map(|bundle| self.status_body(&bundle.key, Some(bundle))).collect(),
             links: ListLinks { next: next.as_deref() },
         };
-        let mut response = json(StatusCode::OK, &body);
-        if let Some(next) = next
-            && let Ok(link) = HeaderValue::try_from(format!("<{next}>; rel=\"next\""))
-        {
-            response.headers_mut().insert(LINK, link);
-        }
-        response
+        linked(json(StatusCode::OK, &body), next.as_deref())
     }
 
     /// `GET, HEAD /`
@@ -272,8 +270,15 @@ struct ListBody<'a> {
 }
 
 #[derive(Serialize)]
-struct ListLinks<'a> {
-    next: Option<&'a str>,
+pub(super) struct ListLinks<'a> {
+    pub(super) next: Option<&'a str>,
+}
+
+/// With a `Link` to the next page, when there is one.
+pub(super) fn linked(mut response: Response<Body>, next: Option<&str>) -> Response<Body> {
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    response.headers_mut().extend(link.map(|link| (LINK, link)));
+    response
 }
 
 /// Runs what blocks where it may.
@@ -306,7 +311,7 @@ fn say_waited(response: &mut Response<Body>, waited: Option<Duration>) {
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     let mut bytes = serde_json::to_vec(value).expect("because every key of it is a string");
     bytes.push(b'\n');
     plain(status, "application/json", bytes)
@@ -316,7 +321,7 @@ fn text(text: &str) -> Response<Body> {
     plain(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned().into_bytes())
 }
 
-fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
+pub(super) fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -3,6 +3,7 @@
 use super::{Kitchen, Limits, cooking, upkeep};
 use crate::access::log::Log;
 use crate::limits::Mode;
+use crate::origins::Locals;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -51,6 +52,14 @@ impl Brigade {
     /// Follows the access log of the web server in front as well, until [`Brigade::stop`].
     pub fn follow_log(&mut self, log: Log) {
         self.tasks.spawn(upkeep::follow_log(self.kitchen.clone(), log));
+    }
+
+    /// Takes the snapshots of repositories in the archive whose refs have changed, now and every so
+    /// often, until [`Brigade::stop`]. Not where nothing is to be written.
+    pub fn take_snapshots(&mut self, locals: Locals, interval: Duration) {
+        if self.kitchen.mode() == Mode::Normal {
+            self.tasks.spawn(upkeep::take_snapshots(self.kitchen.clone(), locals, interval));
+        }
     }
 
     /// Begins no further cook, gives those that run `grace` to end, then puts them back into the

@@ -366,6 +366,12 @@ impl Kitchen {
         self.0.limits().cook_timeout
     }
 
+    /// Where objects come from.
+    #[must_use]
+    pub fn archive(&self) -> &dyn Archive {
+        &self.0.archive
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {

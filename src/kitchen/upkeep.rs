@@ -1,10 +1,11 @@
-//! What runs beside the cooks: time limits, cooks of dead processes, touches, the access log, SHA-256.
+//! What runs beside the cooks: time limits, cooks of dead processes, touches, the access log, snapshots, SHA-256.
 //! Each is one task that ends when the kitchen stops; the touches are written once more then.
 
 use super::Kitchen;
 use crate::access::log::{self, Bell, Log};
 use crate::cook::Reason;
 use crate::key::BundleKey;
+use crate::origins::Locals;
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -95,6 +96,31 @@ pub(super) async fn follow_log(kitchen: Kitchen, access_log: Log) {
         () = kitchen.stopped() => {
             bell.stop();
             let _ = thread.await;
+        }
+    }
+}
+
+/// Takes snapshots of what is in the archive. A look may have a tenth of the time.
+pub(super) async fn take_snapshots(kitchen: Kitchen, mut locals: Locals, interval: Duration) {
+    while !kitchen.is_stopping() {
+        let (began, stop) = (Instant::now(), kitchen.clone());
+        let look = move || {
+            let looked = locals.look(&Timestamp::now, &|| stop.is_stopping());
+            (locals, looked)
+        };
+        let Ok((back, looked)) = tokio::task::spawn_blocking(look).await else {
+            tracing::error!("snapshots are no longer taken");
+            return;
+        };
+        locals = back;
+        match looked {
+            Ok(0) => {}
+            Ok(taken) => tracing::debug!(taken, "snapshots of repositories were taken"),
+            Err(error) => tracing::warn!(%error, "no snapshots were taken"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval.max(began.elapsed() * 10)) => {}
+            () = kitchen.stopped() => {}
         }
     }
 }

@@ -1,0 +1,173 @@
+//! `larder origin`: the repositories that are mirrored by URL, and what visits of them found.
+
+use super::rooms;
+use crate::catalogue::Origin;
+use crate::config::Settings;
+use crate::http::origins::origin_body;
+use crate::key::{ObjectKind, Swhid};
+use crate::origins::{OriginError, Origins};
+use crate::time::Timestamp;
+use std::process::ExitCode;
+
+/// Origins read at a time.
+const PAGE: u32 = 500;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Add repositories, to be mirrored at their first visit
+    ///
+    /// The URL must be one of origin_transports (https unless set), without a password, and its host not
+    /// inside the network unless origin_private is set.
+    Add {
+        /// URLs like https://example.org/project.git
+        #[arg(required = true, value_name = "URL")]
+        urls: Vec<String>,
+    },
+    /// Look at origins now: fetch what is new and take their snapshots
+    ///
+    /// Exit codes: 0 all were visited; 1 a visit failed; 3 an origin was never added.
+    Visit {
+        /// The origins; all of those that are mirrored with --all
+        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "URL")]
+        urls: Vec<String>,
+        /// Visit every origin that is mirrored
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the origins known: those mirrored, and the repositories under --git
+    List {
+        /// One JSON object a line, as at /origins
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget origins and delete their mirrors
+    ///
+    /// The bundles cooked of them stay, and so do their snapshots.
+    Remove {
+        /// The origins
+        #[arg(required = true, value_name = "URL")]
+        urls: Vec<String>,
+    },
+}
+
+pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Add { urls } => add(&rooms::origins(settings)?, urls),
+        Command::Visit { urls, all: false } => visit(&rooms::origins(settings)?, urls),
+        Command::Visit { all: true, .. } => visit_all(settings),
+        Command::List { json } => list(settings, *json),
+        Command::Remove { urls } => remove(&rooms::origins(settings)?, urls),
+    }
+}
+
+fn add(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
+    for url in urls {
+        // The URL itself is not repeated: there may be a password in it.
+        let (remote, new) = origins.add(url, Timestamp::now())?;
+        let what = if new { "added" } else { "is known" };
+        super::print(&format!("{} {what}\n", remote.as_str()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn visit(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
+    let mut worst = 0;
+    for url in urls {
+        worst = worst.max(visit_one(origins, url)?);
+    }
+    Ok(worst.into())
+}
+
+fn visit_all(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let (origins, catalogue) = (rooms::origins(settings)?, rooms::read_catalogue(settings)?);
+    let (mut worst, mut after) = (0, None);
+    loop {
+        let page = catalogue.mirrored_origins(after.as_deref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(worst.into()) };
+        after = Some(last.url.clone());
+        for origin in &page {
+            worst = worst.max(visit_one(&origins, &origin.url)?);
+        }
+    }
+}
+
+/// The exit code that the visit calls for. One that is under way elsewhere is as good as ours.
+fn visit_one(origins: &Origins, url: &str) -> anyhow::Result<u8> {
+    let visited = match origins.visit(url, &Timestamp::now) {
+        Ok(visited) => visited,
+        Err(OriginError::Unknown) => {
+            super::print(&format!("{} was never added\n", shown(url)))?;
+            return Ok(super::NO_SUCH_BUNDLE);
+        }
+        Err(OriginError::Busy) => {
+            super::print(&format!("{} is being visited already\n", shown(url)))?;
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(failure) = visited.failure {
+        super::print(&format!("{} failed: {failure}\n", shown(url)))?;
+        return Ok(1);
+    }
+    if let crate::catalogue::Outcome::Full(id) = visited.visit.outcome {
+        let what = if visited.new { "has changed" } else { "has nothing new" };
+        super::print(&format!("{} {what}: {}\n", shown(url), Swhid { kind: ObjectKind::Snapshot, id }))?;
+    }
+    Ok(0)
+}
+
+fn list(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let (catalogue, base) = (rooms::read_catalogue(settings)?, super::list::base(settings));
+    let mut after: Option<String> = None;
+    loop {
+        let page = catalogue.origins(after.as_deref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(ExitCode::SUCCESS) };
+        after = Some(last.url.clone());
+        for origin in &page {
+            if json {
+                super::print_json(&origin_body(origin, &base))?;
+            } else {
+                super::print(&line(origin))?;
+            }
+        }
+    }
+}
+
+fn line(origin: &Origin) -> String {
+    let snapshot = origin
+        .snapshot
+        .map_or_else(|| "no snapshot".to_owned(), |id| Swhid { kind: ObjectKind::Snapshot, id }.to_string());
+    let visited = origin.visited_at.map_or_else(|| "never visited".to_owned(), |at| at.to_string());
+    let local = if origin.local { " local" } else { "" };
+    format!("{} {snapshot} {visited}{local}\n", origin.url)
+}
+
+fn remove(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
+    let mut code = 0;
+    for url in urls {
+        match origins.remove(url) {
+            Ok(()) => super::print(&format!("{} removed\n", shown(url)))?,
+            Err(OriginError::Unknown) => {
+                super::print(&format!("{} was never added\n", shown(url)))?;
+                code = super::NO_SUCH_BUNDLE;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(code.into())
+}
+
+/// A URL as it may be printed: one that was never accepted may hold a password.
+fn shown(url: &str) -> String {
+    match crate::origins::Remote::parse(url) {
+        Ok(remote) => remote.as_str().to_owned(),
+        Err(_) if url.contains('@') => "this origin".to_owned(),
+        Err(_) => url.escape_debug().to_string(),
+    }
+}

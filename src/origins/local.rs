@@ -1,0 +1,135 @@
+//! The snapshots of repositories under a `git` archive, taken where they lie and when their refs have
+//! changed. Owns the URLs that these have: no path of this machine is in one.
+
+use super::VisitError;
+use super::advertised::{Branches, Shown};
+use crate::archive::git::{GitArchive, RefTarget, Repository};
+use crate::archive::snapshot::Manifest;
+use crate::archive::{Archive as _, ArchiveError};
+use crate::catalogue::{Catalogue, CatalogueError, Outcome};
+use crate::time::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What of a path stands in a URL as it is.
+const ESCAPED: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
+
+/// Taking snapshots may have this part of the time, so that cooks have the rest.
+const SHARE: u32 = 4;
+
+/// The repositories of an archive, as origins.
+pub struct Locals {
+    archive: GitArchive,
+    catalogue: Catalogue,
+    /// What stands before the path below the archive's folder.
+    prefix: String,
+    /// The folder of the mirrors, which are origins already.
+    mirrors: PathBuf,
+    /// The stamps of the snapshots taken, by URL.
+    stamps: HashMap<String, i64>,
+}
+
+impl Locals {
+    /// The repositories of `archive`, their URLs beginning with `prefix`, but for those in `mirrors`.
+    #[must_use]
+    pub fn new(archive: GitArchive, catalogue: Catalogue, prefix: String, mirrors: PathBuf) -> Self {
+        Self { archive, catalogue, prefix, mirrors, stamps: HashMap::new() }
+    }
+
+    /// Takes the snapshots of those whose refs have changed, and gives how many are new. Ends early
+    /// when `stop` says so.
+    pub fn look(&mut self, clock: &dyn Fn() -> Timestamp, stop: &dyn Fn() -> bool) -> Result<u64, CatalogueError> {
+        let mut new = 0;
+        let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
+        let mut seen = HashSet::new();
+        for repository in self.archive.repositories() {
+            if stop() {
+                break;
+            }
+            if repository.is_below(&mirrors) {
+                continue;
+            }
+            let url = self.url(&repository);
+            if !seen.insert(url.clone()) {
+                tracing::debug!(url, "two repositories have one URL: only the first has snapshots");
+                continue;
+            }
+            let began = Instant::now();
+            if self.look_at(&repository, &url, clock)? {
+                new += 1;
+                std::thread::sleep(began.elapsed().min(std::time::Duration::from_secs(1)) * (SHARE - 1));
+            }
+        }
+        Ok(new)
+    }
+
+    fn url(&self, repository: &Repository) -> String {
+        let path = percent_encoding::percent_encode(repository.name.as_os_str().as_bytes(), &ESCAPED);
+        format!("{}{path}", self.prefix)
+    }
+
+    /// Whether there was a snapshot to be taken.
+    fn look_at(
+        &mut self,
+        repository: &Repository,
+        url: &str,
+        clock: &dyn Fn() -> Timestamp,
+    ) -> Result<bool, CatalogueError> {
+        // Before the refs are read: a change in between changes it again.
+        let stamp = repository.stamp();
+        if stamp.is_some() && self.stamps.get(url).copied() == stamp {
+            return Ok(false);
+        }
+        let origin = self.catalogue.origin(url)?;
+        if origin.as_ref().is_some_and(|origin| !origin.local) {
+            return Ok(false);
+        }
+        let known = origin.as_ref().and_then(|origin| origin.stamp);
+        if stamp.is_none() || known != stamp {
+            let manifest = match self.take(repository) {
+                Ok(manifest) => manifest,
+                Err(error) => {
+                    tracing::debug!(url, %error, "no snapshot of a repository was taken");
+                    return Ok(false);
+                }
+            };
+            let before = origin.as_ref().and_then(|origin| origin.snapshot);
+            if before != Some(manifest.id()) {
+                let id = self.catalogue.add_snapshot(&manifest, before.as_ref())?;
+                self.catalogue.add_origin(url, true, clock())?;
+                self.catalogue.visited(url, &Outcome::Full(id), clock())?;
+            }
+            if let Some(stamp) = stamp {
+                self.catalogue.stamp_origin(url, stamp)?;
+            }
+        }
+        if let Some(stamp) = stamp {
+            self.stamps.insert(url.to_owned(), stamp);
+        }
+        Ok(known != stamp)
+    }
+
+    fn take(&self, repository: &Repository) -> Result<Manifest, VisitError> {
+        let mut branches = Branches::default();
+        let mut fault = None;
+        let read = repository.refs(&mut |name, target| {
+            let shown = match target {
+                RefTarget::Object(id) => Shown::Object(id),
+                RefTarget::Symbolic(name) => Shown::Alias(name),
+            };
+            fault = branches.add(name, shown).err();
+            fault.is_none()
+        });
+        read.map_err(|cause| ArchiveError::Io { action: "read the refs of a repository".to_owned(), cause })?;
+        if let Some(fault) = fault {
+            return Err(fault.into());
+        }
+        let mut reader = self.archive.reader();
+        let drawn = branches.draw(|id| Ok::<_, ArchiveError>(reader.header(id)?.map(|header| header.object_type)))?;
+        Ok(drawn.manifest)
+    }
+}
