@@ -25,7 +25,7 @@ const TICKS_BETWEEN_SIZES: u32 = 10;
 const MAX_WORDS: u64 = 16 << 10;
 
 /// The address space of a git that only lists branches, in KiB: it holds all of them in memory.
-const LISTING_MEMORY: u64 = 4 << 20;
+const LISTING_MEMORY: u64 = 1 << 20;
 
 /// What is set on every command line.
 const CONFIG: [&str; 20] = [
