@@ -394,6 +394,17 @@ fn a_server_that_stalls_is_left_after_the_timeout_and_nothing_goes_on() {
 }
 
 #[test]
+fn branches_without_end_are_given_up_on() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let http = GitHttp::start(folder.path());
+    let url = format!("http://127.0.0.1:{}/endless/r.git", http.port);
+    ok(&origin(data.path(), &["add", &url]));
+    let words = refused(&command(data.path(), &["visit", &url, "--origin-timeout", "3s"]).args(HERE).output().unwrap());
+    assert!(words.contains("failed"), "{words}");
+    assert!(ok(&origin(data.path(), &["list"])).contains("no snapshot"));
+}
+
+#[test]
 fn a_mirror_that_grows_too_large_is_stopped_and_the_next_visit_works() {
     let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let repository = repository(folder.path());

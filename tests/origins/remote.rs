@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// `git http-backend` over the repositories in a folder. Below `/secret` it asks for a password, below
-/// `/redirect` it sends clients to a file, and below `/slow` a fetch begins and goes on when told to.
+/// `/redirect` it sends clients to a file, below `/endless` it shows branches without end, and below `/slow` a fetch begins and goes on when told to.
 pub(crate) struct GitHttp {
     child: Child,
     pub(crate) port: u16,
@@ -29,6 +29,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", 'Basic realm="x"')
             self.end_headers()
             return
+        if path.startswith("/endless/"):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+            self.end_headers()
+            lines = b"001e# service=git-upload-pack\n0000"
+            n = 0
+            while True:
+                for n in range(n, n + 4096):
+                    line = b"%040x refs/heads/%0512x\n" % (n + 1, n)
+                    lines += b"%04x" % (len(line) + 4) + line
+                self.wfile.write(lines)
+                lines = b""
         if path.startswith("/redirect/"):
             self.send_response(302)
             self.send_header("Location", "file://" + folder + "/r.git/info/refs?" + query)
