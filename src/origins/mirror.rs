@@ -201,7 +201,11 @@ fn ids(lines: &[u8]) -> BTreeSet<Sha1Git> {
     lines.split(|byte| *byte == b'\n').filter_map(id).collect()
 }
 
-/// Removes what a killed git leaves and the next one stumbles over: locks, half packs.
+/// The bytes of a loose ref that leads to an object: its id and a newline.
+const LOOSE_REF: u64 = 41;
+
+/// Removes what a killed git, or a power cut, leaves and the next one stumbles over: locks, half packs,
+/// empty refs. What a ref led to is there still, for nothing is pruned.
 fn clean(git_dir: &Path) -> io::Result<()> {
     let mut folders = vec![(git_dir.to_path_buf(), false), (git_dir.join("refs"), true)];
     while let Some((folder, deep)) = folders.pop() {
@@ -210,7 +214,9 @@ fn clean(git_dir: &Path) -> io::Result<()> {
             let path = entry.path();
             if entry.file_type()?.is_dir() {
                 folders.extend(deep.then_some((path, true)));
-            } else if path.extension().is_some_and(|extension| extension == "lock") {
+            } else if path.extension().is_some_and(|extension| extension == "lock")
+                || deep && entry.metadata()?.len() != LOOSE_REF
+            {
                 fs::remove_file(path)?;
             }
         }
