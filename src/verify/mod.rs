@@ -6,8 +6,10 @@
 //! what is held is bounded by the caps below, in all by the trees from the root down to where it is.
 //! Knows no I/O but the stream or the file it is given.
 
+mod checked;
 mod echo;
 mod gunzip;
+mod history;
 mod member;
 mod proof;
 mod raw;
@@ -18,9 +20,11 @@ mod units;
 mod unzstd;
 mod zip;
 
+pub use checked::{Checked, Input, bundle, is_streaming};
+pub use history::{Head, History};
 pub use proof::{MAX_PROOF, Proof, Proven};
 
-use crate::key::Sha1Git;
+use crate::key::{Format, Sha1Git};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -121,6 +125,9 @@ pub enum VerifyError {
     /// It can be read, but the compressed bytes are not those that larder makes of what they hold.
     #[error("its compressed bytes are not those that larder writes")]
     Encoding,
+    /// Nothing here reads this format.
+    #[error("a {0} bundle cannot be verified")]
+    Unsupported(Format),
     /// The bundle could not be read.
     #[error("reading the bundle: {0}")]
     Read(io::Error),
