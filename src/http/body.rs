@@ -1,5 +1,5 @@
-//! Bodies of answers: nothing, bytes in memory, or pieces of a file, without a box on the way of a
-//! hit. Owns how a file is read; knows no header and no status.
+//! Bodies of answers: nothing, bytes in memory, pieces of a file, or events as they come, without a
+//! box on the way of a hit. Owns how a file is read; knows no header and no status.
 //!
 //! What the page cache holds is read where the connection runs (`preadv2` with `RWF_NOWAIT` never
 //! waits for a disk); only what it does not hold goes to a blocking thread. A file that ends before
@@ -20,10 +20,11 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
 use super::digests::FileId;
+use super::events::Events;
 use super::hot;
 use super::range::ByteRange;
 
-/// The body of an answer; but for a stream its size is known.
+/// The body of an answer; but for a stream and for events its size is known.
 #[derive(Debug, Default)]
 pub enum Body {
     /// No bytes.
@@ -35,6 +36,8 @@ pub enum Body {
     File(FileBody),
     /// Bytes that are still being made, nobody knows how many. An error breaks the answer off.
     Stream(Receiver<io::Result<Bytes>>),
+    /// Events, for as long as there are any.
+    Events(Events),
 }
 
 impl Body {
@@ -42,10 +45,16 @@ impl Body {
     #[must_use]
     pub fn size(&self) -> u64 {
         match self {
-            Self::Empty | Self::Stream(_) => 0,
+            Self::Empty | Self::Stream(_) | Self::Events(_) => 0,
             Self::Full(bytes) => bytes.len() as u64,
             Self::File(file) => file.left,
         }
+    }
+
+    /// Whether [`size`](Self::size) is all there is.
+    #[must_use]
+    pub fn has_size(&self) -> bool {
+        !matches!(self, Self::Stream(_) | Self::Events(_))
     }
 }
 
@@ -61,19 +70,17 @@ impl HttpBody for Body {
             Self::Full(bytes) => Some(Ok(std::mem::take(bytes))),
             Self::File(file) => ready!(file.poll_chunk(cx)),
             Self::Stream(chunks) => ready!(chunks.poll_recv(cx)),
+            Self::Events(events) => ready!(events.poll_chunk(cx)).map(Ok),
         };
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.size() == 0 && !matches!(self, Self::Stream(_))
+        self.has_size() && self.size() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Stream(_) => SizeHint::default(),
-            Self::Empty | Self::Full(_) | Self::File(_) => SizeHint::with_exact(self.size()),
-        }
+        if self.has_size() { SizeHint::with_exact(self.size()) } else { SizeHint::default() }
     }
 }
 

@@ -169,7 +169,7 @@ where
 /// RFC 9110 section 9.3.2: the headers are those of the GET, its length too.
 fn remove_body(response: &mut Response<Body>) {
     // hyper sends none of it, and no length.
-    if matches!(response.body(), Body::Stream(_)) {
+    if !response.body().has_size() {
         return;
     }
     let size = std::mem::take(response.body_mut()).size();
@@ -213,6 +213,9 @@ impl Sending {
         if body.size() > 0 {
             under_way.is_sending = true;
             under_way.pulse.sending.fetch_add(1, Relaxed);
+        }
+        if let Body::Events(events) = &body {
+            events.goes_over(&under_way.pulse);
         }
         Self { body, _under_way: under_way }
     }

@@ -1,13 +1,14 @@
 //! Bundles and statuses over HTTP.
 //!
 //! `etag`, `conditional` and `range` are pure and decide; `static_file` and `problem` make answers;
-//! `body` reads files. `server` takes connections, `io` is their sockets, `watch` says when one has to
+//! `body` reads files, `events` follows cooks. `server` takes connections, `io` is their sockets, `watch` says when one has to
 //! end, `exchange` is one request on it.
 
 pub mod body;
 pub mod conditional;
 pub mod digests;
 pub mod etag;
+mod events;
 mod exchange;
 mod hot;
 mod io;

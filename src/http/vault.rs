@@ -5,6 +5,7 @@
 use super::body::Body;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
+use super::events;
 use super::pass;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
 use super::route::{self, Page, Route};
@@ -36,6 +37,7 @@ pub struct Vault {
     digests: Digests,
     /// Who blocks what is blocked, as a URL.
     blocker: Option<String>,
+    streams: events::Streams,
 }
 
 impl Vault {
@@ -43,7 +45,7 @@ impl Vault {
     /// `base`.
     #[must_use]
     pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
-        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS), blocker: None }
+        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS), blocker: None, streams: events::Streams::default() }
     }
 
     /// With the URL that stands for whoever runs this larder, for answers about what is blocked.
@@ -63,7 +65,7 @@ impl Vault {
             Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
             Ok(Route::Cook(key)) if mode == Mode::PassThrough => self.promise(key).await,
             Ok(Route::Cook(key)) => self.cook(headers, key).await,
-            Ok(Route::Status(key)) => self.status(key).await,
+            Ok(Route::Status(key)) => self.status(headers, key).await,
             Ok(Route::List(page)) => self.list(page).await,
             Ok(Route::Proof(kind, id)) => self.proof(kind, id).await,
             Ok(Route::Resolve(question)) => self.resolve(question).await,
@@ -170,15 +172,25 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
-    async fn status(&self, key: BundleKey) -> Response<Body> {
+    async fn status(&self, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
-        match self.look_up(key).await {
+        let as_events = events::are_wanted(headers);
+        let waited = match wanted_wait(headers).filter(|_| !as_events) {
+            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
+            _ => None,
+        };
+        let mut response = match self.look_up(key).await {
+            Ok(Some(bundle)) if as_events => {
+                return events::respond(&self.streams, headers, &self.kitchen, &self.base, (key, bundle.status));
+            }
             Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
             Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
             Err(error) => self.not_ordered(&error),
-        }
+        };
+        say_waited(&mut response, waited);
+        response
     }
 
     /// `GET, HEAD /vault/:kind?limit=&cursor=`

@@ -2,7 +2,7 @@
 //! it, fails it, hands it on or gives it back, and when the catalogue cannot be written that is
 //! tried until it can.
 
-use super::{Kitchen, Running};
+use super::{Kitchen, MAX_NAMES, Running};
 use crate::archive::{Archive, Blocks};
 use crate::bundle::{Failure, FailureCode};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
@@ -92,6 +92,10 @@ impl Kitchen {
         self.running().remove(&key);
         self.settle(claim, &outcome);
         self.0.waiters.ring(&key);
+        let waited: Vec<_> = self.names().extract_if(|_, root| *root == key).collect();
+        for (name, _) in waited {
+            self.0.waiters.ring(&name);
+        }
     }
 
     /// Writes what came of a claim. While the catalogue cannot be written, on a full disk perhaps,
@@ -171,6 +175,11 @@ impl Kitchen {
                 Outcome::Settled
             }
             Ok(Delegated::Waiting) => {
+                let mut names = self.names();
+                if names.len() < MAX_NAMES {
+                    names.insert(claim.key, *directory);
+                }
+                drop(names);
                 self.0.work.notify_one();
                 Outcome::Settled
             }

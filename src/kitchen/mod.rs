@@ -10,7 +10,7 @@
 //! locked, and never to a lease of time. When the folder's lock can be had the process is gone:
 //! its cooks go back to the queue and its drafts are deleted, at start-up and every few seconds.
 //!
-//! **Locks.** The maps of running cooks, of waiters and of absences are each held for one lookup
+//! **Locks.** The maps of running cooks, of names, of waiters and of absences are each held for one lookup
 //! and never together; `admission.rs` says what is held while room is made.
 
 mod absence;
@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use waiting::Waiters;
+pub use waiting::{Following, Standing};
 
 /// A failed bundle is cooked anew when it is asked for, but at most once in this time.
 pub const RETRY_FAILED_AFTER: Duration = Duration::from_mins(1);
@@ -64,6 +65,9 @@ pub struct Limits {
     /// What the store may take of the disk.
     pub room: RoomLimits,
 }
+
+/// How many waiting names are remembered, for the sake of their progress.
+const MAX_NAMES: usize = 16_384;
 
 /// What came of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,8 @@ struct Shared {
     waiters: Waiters,
     /// The cooks of this process that are under way.
     running: Mutex<HashMap<BundleKey, Running>>,
+    /// Bundles that wait for the cook of another, which they are a name of. At most `MAX_NAMES`.
+    names: Mutex<HashMap<BundleKey, BundleKey>>,
     /// Rung when a place in the queue may be ready.
     work: Notify,
     /// Rung when a new file waits for its SHA-256.
@@ -176,6 +182,7 @@ impl Kitchen {
             absences: Absences::new(),
             waiters: Waiters::default(),
             running: Mutex::default(),
+            names: Mutex::default(),
             work: Notify::new(),
             published: Notify::new(),
             touched: Notify::new(),
@@ -296,10 +303,11 @@ impl Kitchen {
         Ok(Some(bundle))
     }
 
-    /// How far the cook of a bundle is, when this process is cooking it.
+    /// How far the cook of a bundle is, when this process is cooking it or what it is a name of.
     #[must_use]
     pub fn progress(&self, key: &BundleKey) -> Option<Progress> {
-        self.running().get(key).map(|running| running.control.progress())
+        let root = self.names().get(key).copied();
+        self.running().get(&root.unwrap_or(*key)).map(|running| running.control.progress())
     }
 
     /// How far the one cook is that this process is at.
@@ -386,6 +394,10 @@ impl Kitchen {
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BundleKey, Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> std::sync::MutexGuard<'_, HashMap<BundleKey, BundleKey>> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_stopping(&self) -> bool {

@@ -1,19 +1,32 @@
-//! Requests that wait for a cook (`Prefer: wait`). Owns who waits for which bundle, bounded in
-//! number; knows nothing of what they wait for but its key.
+//! Requests that wait for a cook (`Prefer: wait`) or follow it. Owns who waits for which bundle,
+//! bounded in number, and how often one that follows looks.
 
+use super::{Kitchen, OrderError};
+use crate::bundle::Bundle;
+use crate::cook::Progress;
 use crate::key::BundleKey;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::Instant;
+
+/// How often who follows a cook sees its progress, which is in memory.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often who follows looks into the catalogue though no bell rang: another process may be at it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The most requests that wait at once; a further one is answered at once.
 const MAX_WAITERS: usize = 1024;
 
-/// Who waits for what.
-#[derive(Default)]
+/// Who waits for what; cheap to clone.
+#[derive(Clone, Default)]
 pub(super) struct Waiters {
     /// Held for one lookup only, never while another lock is taken.
-    by_key: Mutex<HashMap<BundleKey, Entry>>,
+    by_key: Arc<Mutex<HashMap<BundleKey, Entry>>>,
 }
 
 struct Entry {
@@ -23,14 +36,14 @@ struct Entry {
 
 impl Waiters {
     /// A place among those who wait for `key`; `None` when too many wait already.
-    pub(super) fn join(&self, key: BundleKey) -> Option<Waiter<'_>> {
+    pub(super) fn join(&self, key: BundleKey) -> Option<Waiter> {
         let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if by_key.values().map(|entry| entry.waiters).sum::<usize>() >= MAX_WAITERS {
             return None;
         }
         let entry = by_key.entry(key).or_insert_with(|| Entry { bell: Arc::default(), waiters: 0 });
         entry.waiters += 1;
-        Some(Waiter { room: self, key, bell: Arc::clone(&entry.bell) })
+        Some(Waiter { room: self.clone(), key, bell: Arc::clone(&entry.bell) })
     }
 
     /// Wakes all that wait for `key`.
@@ -42,13 +55,13 @@ impl Waiters {
 }
 
 /// One that waits; leaves when dropped.
-pub(super) struct Waiter<'a> {
-    room: &'a Waiters,
+pub(super) struct Waiter {
+    room: Waiters,
     key: BundleKey,
     pub(super) bell: Arc<Notify>,
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let mut by_key = self.room.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = by_key.get_mut(&self.key) {
@@ -57,6 +70,68 @@ impl Drop for Waiter<'_> {
                 by_key.remove(&self.key);
             }
         }
+    }
+}
+
+/// How a bundle stands at a moment.
+#[derive(Debug)]
+pub struct Standing {
+    /// What the catalogue knows of it, or knew a moment ago.
+    pub bundle: Option<Bundle>,
+    /// How far its cook is, when this process is at it.
+    pub progress: Option<Progress>,
+}
+
+/// One that follows a bundle; it may be dropped at any time.
+pub struct Following {
+    kitchen: Kitchen,
+    waiter: Waiter,
+    /// Armed before the catalogue is looked at, so that what happens after is not missed.
+    bell: Pin<Box<OwnedNotified>>,
+    bundle: Option<Bundle>,
+    was_cooking: bool,
+    /// When the catalogue was last looked at; `None` before the first time.
+    looked: Option<Instant>,
+}
+
+impl Kitchen {
+    /// Follows a bundle, from how it stands now; `None` when too many wait already.
+    #[must_use]
+    pub fn follow(&self, key: BundleKey) -> Option<Following> {
+        let waiter = self.0.waiters.join(key)?;
+        let bell = Box::pin(Arc::clone(&waiter.bell).notified_owned());
+        Some(Following { kitchen: self.clone(), waiter, bell, bundle: None, was_cooking: false, looked: None })
+    }
+}
+
+impl Following {
+    /// How the bundle stands: the first time at once, then when that may have changed, a few times a
+    /// second while it is cooked. `None` when larder stops.
+    ///
+    /// # Errors
+    /// The catalogue or the store could not be asked.
+    pub async fn next(&mut self) -> Result<Option<Standing>, OrderError> {
+        let mut is_stale = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+        if self.looked.is_some() {
+            tokio::select! {
+                () = &mut self.bell => {
+                    self.bell = Box::pin(Arc::clone(&self.waiter.bell).notified_owned());
+                    is_stale = true;
+                }
+                () = tokio::time::sleep(TICK) => {}
+                () = self.kitchen.stopped() => return Ok(None),
+            }
+        }
+        let key = self.waiter.key;
+        let progress = self.kitchen.progress(&key);
+        if is_stale || progress.is_some() != self.was_cooking {
+            let kitchen = self.kitchen.clone();
+            let looked = tokio::task::spawn_blocking(move || kitchen.status(&key)).await;
+            self.bundle = looked.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?;
+            self.looked = Some(Instant::now());
+            self.was_cooking = progress.is_some();
+        }
+        Ok(Some(Standing { bundle: self.bundle.clone(), progress }))
     }
 }
 

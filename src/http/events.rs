@@ -1,0 +1,219 @@
+//! The progress of a cook as it goes: server-sent events (WHATWG HTML, section 9.2), each with the
+//! status body. Owns their form, how many streams there may be, and when one ends.
+//!
+//! A stream is a task that follows the bundle and a body that hyper takes the events from. The task
+//! ends when the bundle is done or failed, when larder stops, when the client is gone, and when it has
+//! taken nothing for [`PATIENCE`]; its place among the streams is free again then, whatever becomes
+//! of the connection.
+
+use super::body::Body;
+use super::io::Pulse;
+use super::problem::Problem;
+use super::status_body::{Base, status_body};
+use crate::bundle::Status;
+use crate::key::BundleKey;
+use crate::kitchen::{Following, Kitchen};
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// The most streams at once.
+const MAX_STREAMS: usize = 256;
+
+/// What `Retry-After` says when there are so many, in seconds.
+const TOO_MANY_RETRY: u64 = 5;
+
+/// A stream that says nothing for so long says that it is there. A client that has gone is noticed
+/// by this at the latest.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long a client may leave what it is sent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Events on their way to one client.
+const QUEUE: usize = 4;
+
+/// What precedes the first event: when to come back if the stream breaks, in milliseconds.
+const RETRY: &[u8] = b"retry: 2000\n\n";
+
+/// The places of all streams.
+pub(super) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+    }
+}
+
+/// Whether a request names the media type of events and does not weigh it nothing.
+pub(super) fn are_wanted(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
+    accept.flat_map(|value| value.split(',')).any(|range| {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let is_nothing = |parameter: &str| {
+            let weight = parameter.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('='));
+            weight.and_then(|weight| weight.parse::<f32>().ok()) == Some(0.0)
+        };
+        name.trim().eq_ignore_ascii_case("text/event-stream") && !parameters.split(';').any(is_nothing)
+    })
+}
+
+/// The stream of a bundle that was asked for.
+///
+/// A client that comes back after the last event, which it says with its id, gets 204: that ends it
+/// (an `EventSource` would come back for ever).
+pub(super) fn respond(
+    streams: &Streams,
+    headers: &HeaderMap,
+    kitchen: &Kitchen,
+    base: &Base,
+    (key, status): (BundleKey, Status),
+) -> Response<Body> {
+    if is_settled(status) && headers.get("last-event-id").is_some_and(|id| id == status.as_str()) {
+        return with_headers(Response::builder().status(StatusCode::NO_CONTENT), Body::Empty);
+    }
+    let place = Arc::clone(&streams.0).try_acquire_owned().ok();
+    let (Some(place), Some(following)) = (place, kitchen.follow(key)) else {
+        let detail = "too many follow a cook at the moment";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
+            .retry_after(TOO_MANY_RETRY)
+            .response();
+    };
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let pulse = Arc::new(OnceLock::new());
+    let feed = Feed { sender, key, base: base.clone(), pulse: Arc::clone(&pulse), _place: place };
+    tokio::spawn(feed.run(following));
+    let body = Body::Events(Events { receiver, pulse });
+    let response = Response::builder().header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    with_headers(response, body)
+}
+
+fn with_headers(builder: hyper::http::response::Builder, body: Body) -> Response<Body> {
+    builder
+        .header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .header("x-content-type-options", HeaderValue::from_static("nosniff"))
+        // nginx passes it on as it comes, wherever this stands in its files.
+        .header("x-accel-buffering", HeaderValue::from_static("no"))
+        .body(body)
+        .expect("because every header of it is legal")
+}
+
+const fn is_settled(status: Status) -> bool {
+    matches!(status, Status::Done | Status::Failed)
+}
+
+/// What hyper takes the events from.
+#[derive(Debug)]
+pub struct Events {
+    receiver: mpsc::Receiver<Bytes>,
+    pulse: Arc<OnceLock<Arc<Pulse>>>,
+}
+
+impl Events {
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.receiver.poll_recv(cx)
+    }
+
+    /// Says on which connection it goes, so that one whose client takes nothing is judged.
+    pub(super) fn goes_over(&self, pulse: &Arc<Pulse>) {
+        let _ = self.pulse.set(Arc::clone(pulse));
+    }
+}
+
+struct Feed {
+    sender: mpsc::Sender<Bytes>,
+    key: BundleKey,
+    base: Base,
+    pulse: Arc<OnceLock<Arc<Pulse>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    async fn run(self, mut following: Following) {
+        let mut last = Vec::new();
+        let mut said = Instant::now();
+        let mut number = 0_u64;
+        if !self.say(Bytes::from_static(RETRY)).await {
+            return;
+        }
+        loop {
+            let standing = tokio::select! {
+                standing = following.next() => standing,
+                () = self.sender.closed() => return,
+            };
+            let standing = match standing {
+                Ok(Some(standing)) => standing,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a cook cannot be followed");
+                    return;
+                }
+            };
+            let bundle = standing.bundle.as_ref();
+            let progress = standing.progress.filter(|_| bundle.is_some_and(|one| one.status == Status::Pending));
+            let body = serde_json::to_vec(&status_body(&self.key, bundle, progress, &self.base))
+                .expect("because every key of it is a string");
+            let settled = bundle.map(|one| one.status).filter(|status| is_settled(*status));
+            if body != last {
+                number += 1;
+                let id = settled.map_or_else(|| number.to_string(), |status| status.to_string());
+                // JSON in one line has neither CR nor LF.
+                let event = [b"id: ", id.as_bytes(), b"\ndata: ", &body, b"\n\n"].concat();
+                if !self.say(event.into()).await {
+                    return;
+                }
+                (last, said) = (body, Instant::now());
+            } else if said.elapsed() >= HEARTBEAT {
+                if !self.say(Bytes::from_static(b":\n\n")).await {
+                    return;
+                }
+                said = Instant::now();
+            }
+            if settled.is_some() || bundle.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Hands over an event; `false` when the client is gone or does not take it.
+    async fn say(&self, event: Bytes) -> bool {
+        match self.sender.send_timeout(event, PATIENCE).await {
+            Ok(()) => true,
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => false,
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                // hyper may never look again, as over HTTP/2 without a window: as a body that is
+                // being sent, it is for the watch to end.
+                if let Some(pulse) = self.pulse.get() {
+                    pulse.sending.fetch_add(1, Relaxed);
+                }
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_for_those_who_name_them() {
+        for (accept, wanted) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.5", true),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream; Q=0.000", false),
+            ("*/*", false),
+            ("text/*", false),
+            ("application/json", false),
+        ] {
+            let headers = HeaderMap::from_iter([(hyper::header::ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(are_wanted(&headers), wanted, "{accept}");
+        }
+    }
+}
