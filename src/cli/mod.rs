@@ -2,7 +2,7 @@
 //! thin caller of the rooms below.
 //!
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
-//! wrong; 3 there is no such bundle. Those of `gc` and `fsck` besides stand there.
+//! wrong; 3 there is no such bundle. Those of `fsck`, `gc`, `get` and `verify` besides stand there.
 
 mod backup;
 mod block;
@@ -20,6 +20,7 @@ mod rooms;
 mod serve;
 mod status;
 mod systemd;
+mod verify;
 
 use crate::config::{Raw, Settings};
 use crate::key::{BundleKey, ParseError, Swhid};
@@ -106,6 +107,13 @@ enum Command {
     Backup(backup::Args),
     /// Bring the catalogue to this version of larder
     Migrate,
+    /// Recompute the ids of all that is in a bundle, and compare them with a SWHID
+    ///
+    /// Neither a server nor a network is asked. The format is told from the name of the file or from its first bytes.
+    ///
+    /// Exit codes: 0 verified; 1 the file could not be read; 2 the command line is wrong; 4 the file is whole, but the
+    /// bundle of another object; 5 the file is damaged, or not a bundle as larder writes it, or the proof is wrong.
+    Verify(verify::Args),
     /// Print the settings in force, as a larder.toml
     Config,
     /// Print a completion script for a shell
@@ -161,6 +169,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Unblock(args) => block::unblock(&settings()?, &args).map(known),
         Command::Backup(args) => backup::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate::run(&settings()?).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(&args),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();

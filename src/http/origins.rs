@@ -3,9 +3,9 @@
 
 use super::body::Body;
 use super::problem::Problem;
+use super::refused::{not_ordered, unavailable};
 use super::route;
 use super::status_body::Base;
-use super::refused::{not_ordered, unavailable};
 use super::vault::{ListLinks, Vault, blocking, json, linked, plain};
 use crate::catalogue::{Origin, Outcome, Visit};
 use crate::cook::{CookError, proof};

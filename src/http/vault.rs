@@ -45,7 +45,14 @@ impl Vault {
     /// `base`.
     #[must_use]
     pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
-        Self { kitchen, base, root_path, digests: Digests::new(DIGESTS), blocker: None, streams: events::Streams::default() }
+        Self {
+            kitchen,
+            base,
+            root_path,
+            digests: Digests::new(DIGESTS),
+            blocker: None,
+            streams: events::Streams::default(),
+        }
     }
 
     /// With the URL that stands for whoever runs this larder, for answers about what is blocked.

@@ -1,6 +1,7 @@
 //! [`History`]: what was found in a bundle of git's own objects, whichever format it came in.
 
 use crate::archive::snapshot::Manifest;
+use crate::cook::history::Head;
 use crate::key::Sha1Git;
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 /// bundle, and has found everything that can be reached from the refs in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Where HEAD points, if there is a HEAD.
+    /// Where HEAD points, if there is a HEAD. Detached where the format names an object and no ref.
     pub head: Option<Head>,
     /// The refs by their full names, HEAD not among them.
     pub refs: Vec<(Vec<u8>, Sha1Git)>,
@@ -19,13 +20,4 @@ pub struct History {
     pub tags: BTreeMap<Sha1Git, Vec<u8>>,
     /// The manifest that lies in the bundle, where its format has a place for one.
     pub manifest: Option<Manifest>,
-}
-
-/// Where HEAD points.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// At a ref, by its full name.
-    Symbolic(Vec<u8>),
-    /// At a commit.
-    Detached(Sha1Git),
 }

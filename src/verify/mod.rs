@@ -6,6 +6,7 @@
 //! what is held is bounded by the caps below, in all by the trees from the root down to where it is.
 //! Knows no I/O but the stream or the file it is given.
 
+mod agreement;
 mod checked;
 mod echo;
 mod gunzip;
@@ -20,8 +21,9 @@ mod units;
 mod unzstd;
 mod zip;
 
+pub use agreement::{Differs, agrees};
 pub use checked::{Checked, Input, bundle, is_streaming};
-pub use history::{Head, History};
+pub use history::History;
 pub use proof::{MAX_PROOF, Proof, Proven};
 
 use crate::key::{Format, Sha1Git};

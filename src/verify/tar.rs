@@ -3,11 +3,11 @@
 //! A member's header blocks are taken apart only as far as it takes to know the member; then they
 //! are encoded again and compared, which leaves no byte unchecked.
 
-use super::{Seen, VerifyError};
 use super::member::{Claim, is_legal_name, is_legal_target, kind, parse_id};
 use super::source::Source;
 use super::tree::Trees;
 use super::units::Units;
+use super::{Seen, VerifyError};
 use crate::archive::ObjectType;
 use crate::archive::object::{self, EntryKind, Hasher};
 use crate::cook::tarball::{self, BLOCK, Member, Node, PAX_DIRECTORY, TOP, TRAILER};
@@ -20,10 +20,14 @@ const MAX_PAX: usize = 16 << 10;
 /// Reads the whole tar; the id of its directory.
 pub(super) fn directory(input: impl Source, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
     let input = BufReader::with_capacity(1 << 16, input);
-    let mut tar = Tar { input, at: 0, buf: vec![0; 1 << 16], units: Units::default() };
+    let mut tar = Tar { input, at: 0, buf: vec![0; 1 << 16], units: Units::default(), name: Vec::new() };
     let found = tar.directory(seen);
     match (found, tar.input.get_mut().fault()) {
         (Err(_), Some(fault)) => Err(fault),
+        (Err(VerifyError::Tar { at, reason }), None) if !tar.name.is_empty() => Err(VerifyError::Tar {
+            at,
+            reason: format!("{reason} (the last member begun is {})", tar.name.escape_ascii()),
+        }),
         (found, _) => found,
     }
 }
@@ -33,6 +37,8 @@ struct Tar<S> {
     at: u64,
     buf: Vec<u8>,
     units: Units,
+    /// Of the member that was begun last.
+    name: Vec<u8>,
 }
 
 /// A member's header, read and found to be canonical.
@@ -55,6 +61,7 @@ impl<S: Source> Tar<S> {
                 return Err(self.refuse("the first member, and no other, is the directory source/"));
             }
             first = false;
+            self.name.clone_from(&header.name);
             self.member(&header, &mut trees)?;
         }
         if first {

@@ -4,9 +4,9 @@
 //! taken apart only as far as it takes to know the member; then it is encoded again and compared,
 //! and so is what was deflated, which leaves no byte unchecked.
 
-use super::{Seen, VerifyError};
 use super::member::{Claim, MAX_PATH, is_legal_name, is_legal_target};
 use super::tree::Trees;
+use super::{Seen, VerifyError};
 use crate::archive::ObjectType;
 use crate::archive::object::{self, EntryKind, Hasher};
 use crate::cook::deflate::{Deflater, End};
