@@ -10,7 +10,7 @@
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
 //! | 4 | `kitchen` | tokio from here up |
-//! | 5 | `http` | statuses, headers, bodies |
+//! | 5 | `http` `get` | statuses, headers, bodies; the client of another larder |
 //! | 6 | `cli` `config` `main` | wiring |
 //!
 //! # Invariants
@@ -31,6 +31,7 @@ pub mod config;
 pub mod cook;
 pub mod fsck;
 pub mod gc;
+pub mod get;
 pub mod http;
 pub mod key;
 pub mod kitchen;

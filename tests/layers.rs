@@ -36,6 +36,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("origins", 3),
     ("kitchen", 4),
     ("http", 5),
+    ("get", 5),
     ("cli", 6),
     ("config", 6),
     ("main", 6),

@@ -9,6 +9,7 @@ mod block;
 mod cook;
 mod fsck;
 mod gc;
+mod get;
 mod list;
 mod man;
 mod migrate;
@@ -107,6 +108,17 @@ enum Command {
     Backup(backup::Args),
     /// Bring the catalogue to this version of larder
     Migrate,
+    /// Get a bundle from a server: ask for it, wait for its cook, download it, verify it
+    ///
+    /// The server is not trusted: the ids are recomputed from the bytes that came. The file gets its name when they
+    /// are right. What is downloaded lies in FILE.part until then, and a later run goes on from there; what fails to
+    /// verify is kept as FILE.bad. With --extract the contents of the bundle's one top folder are put into DIR, which
+    /// appears when it is whole. Proxies are taken from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    ///
+    /// Exit codes: 0 done; 1 a file or folder here cannot be written; 2 the command line is wrong; 3 the server has no
+    /// such object; 4 the cook failed, or the server refuses it; 5 what came is not what was asked for; 6 the server
+    /// cannot be reached, after all attempts; 7 the object is blocked there.
+    Get(get::Args),
     /// Recompute the ids of all that is in a bundle, and compare them with a SWHID
     ///
     /// Neither a server nor a network is asked. The format is told from the name of the file or from its first bytes.
@@ -148,7 +160,8 @@ pub fn main() -> ExitCode {
 const NO_SUCH_BUNDLE: u8 = 3;
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let read = || settings(cli.config.as_deref(), cli.settings.clone());
+    let raw = || raw(cli.config.as_deref(), cli.settings.clone());
+    let read = || Settings::new(raw()?);
     let settings = || {
         let settings = read()?;
         set_log(&settings.log)?;
@@ -169,6 +182,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Unblock(args) => block::unblock(&settings()?, &args).map(known),
         Command::Backup(args) => backup::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate::run(&settings()?).map(|()| ExitCode::SUCCESS),
+        // Neither a store nor a home is needed for it.
+        Command::Get(args) => get::run(raw()?.server, &args),
         Command::Verify(args) => verify::run(&args),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
@@ -185,13 +200,14 @@ fn known(found: bool) -> ExitCode {
     if found { ExitCode::SUCCESS } else { NO_SUCH_BUNDLE.into() }
 }
 
-fn settings(config: Option<&Path>, flags: Raw) -> anyhow::Result<Settings> {
+/// What was written, flags over the file.
+fn raw(config: Option<&Path>, flags: Raw) -> anyhow::Result<Raw> {
     let file = match config {
         Some(path) => Raw::from_file(path)?,
         None if Path::new(DEFAULT_CONFIG).exists() => Raw::from_file(Path::new(DEFAULT_CONFIG))?,
         None => Raw::default(),
     };
-    Settings::new(flags.over(file))
+    Ok(flags.over(file))
 }
 
 /// Changes what is logged.

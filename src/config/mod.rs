@@ -92,6 +92,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
+    /// The server that `larder get` asks for a SWHID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 impl Settings {
@@ -132,6 +135,7 @@ impl Settings {
             access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
+            server: raw.server,
         };
         settings.check()?;
         Ok(settings)

@@ -104,6 +104,9 @@ pub struct Raw {
     /// Connections at once from one address
     #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", global = true, hide_short_help = true, value_name = "N")]
     pub max_connections_per_address: Option<usize>,
+    /// URL of the server that `larder get` asks for a SWHID; its flag is that command's own
+    #[arg(skip)]
+    pub server: Option<String>,
 }
 
 impl Raw {
@@ -144,6 +147,7 @@ impl Raw {
             access_log: self.access_log.or(below.access_log),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),
+            server: self.server.or(below.server),
         }
     }
 }

@@ -225,7 +225,7 @@ fn described(status: StatusCode, body: Body, length: u64, validator: &Validator,
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     if let Some(sha256) = &meta.sha256 {
-        headers.insert(REPR_DIGEST, value(&format!("sha-256=:{}:", base64(sha256))));
+        headers.insert(REPR_DIGEST, value(&repr_digest(sha256)));
     }
     response
 }
@@ -245,6 +245,11 @@ fn boundary() -> String {
     // tells a careful client where each part ends.
     let _ = getrandom::fill(&mut random);
     format!("{:020x}", u128::from_be_bytes(random) >> 48)
+}
+
+/// A SHA-256 as `Repr-Digest` has it (RFC 9530 section 3).
+pub(crate) fn repr_digest(sha256: &[u8; 32]) -> String {
+    format!("sha-256=:{}:", base64(sha256))
 }
 
 /// RFC 4648 section 4, which structured fields use for bytes (RFC 9651 section 3.3.5).

@@ -1,0 +1,115 @@
+//! What is to be got, and where: from a URL of a larder, or a SWHID and a server, to a [`Target`].
+//! Pure.
+
+use crate::key::{BundleKey, Format, Swhid};
+use reqwest::Url;
+
+/// A bundle on a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The server's root, without a trailing slash.
+    base: String,
+    key: BundleKey,
+}
+
+impl Target {
+    /// Reads `https://host/root/vault/directory/<id>.tar.gz`, or a SWHID of which `server` is asked.
+    ///
+    /// # Errors
+    /// Words for whoever wrote it.
+    pub fn parse(text: &str, server: Option<&str>, format: Option<Format>) -> Result<Self, String> {
+        let (base, key) = if text.starts_with("http://") || text.starts_with("https://") {
+            of_url(text, format)?
+        } else {
+            let swhid: Swhid = text.parse().map_err(|error| format!("{text:?} is no URL, and {error}"))?;
+            let key = match format {
+                Some(format) => BundleKey::new(swhid.kind, swhid.id, format),
+                None => BundleKey::with_default_format(swhid.kind, swhid.id),
+            };
+            let server = server.ok_or("which server has it? Name one with --server, LARDER_SERVER or `server`")?;
+            (server.trim_end_matches('/').to_owned(), key.map_err(|error| error.to_string())?)
+        };
+        let url = Url::parse(&base).map_err(|error| format!("{base:?} is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("{base:?} is no http:// or https:// URL of a server"));
+        }
+        Ok(Self { base, key })
+    }
+
+    /// The bundle.
+    #[must_use]
+    pub const fn key(&self) -> BundleKey {
+        self.key
+    }
+
+    /// Where the bundle is, and where it is asked for.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        format!("{}/vault/{}", self.base, self.key)
+    }
+
+    /// Where its status is.
+    #[must_use]
+    pub fn status(&self) -> String {
+        format!("{}/status", self.bundle())
+    }
+
+    /// Where the proof of the object is.
+    #[must_use]
+    pub fn proof(&self) -> String {
+        format!("{}/vault/{}/{}/proof", self.base, self.key.kind(), self.key.id())
+    }
+}
+
+fn of_url(text: &str, format: Option<Format>) -> Result<(String, BundleKey), String> {
+    let no_bundle = || format!("{text:?} is not the URL of a bundle: https://HOST/vault/KIND/ID.EXT");
+    let (base, key) = text.rsplit_once("/vault/").ok_or_else(no_bundle)?;
+    let key: BundleKey = key.parse().map_err(|error| format!("{}: {error}", no_bundle()))?;
+    match format {
+        Some(format) if format != key.format() => {
+            let other = BundleKey::new(key.kind(), key.id(), format).map_err(|error| error.to_string())?;
+            Ok((base.to_owned(), other))
+        }
+        _ => Ok((base.to_owned(), key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+    #[test]
+    fn a_target_is_a_url_or_a_swhid_with_a_server() {
+        let bundle = format!("https://example.org/larder/vault/directory/{ID}.tar.gz");
+        let swhid = format!("swh:1:dir:{ID}");
+        for (text, server) in [
+            (bundle.as_str(), None),
+            (bundle.trim_end_matches(".tar.gz"), None),
+            (&swhid, Some("https://example.org/larder/")),
+        ] {
+            assert_eq!(Target::parse(text, server, None).unwrap().bundle(), bundle, "{text}");
+        }
+        let tar = Target::parse(&bundle, None, Some(Format::Tar)).unwrap();
+        assert_eq!(tar.status(), format!("https://example.org/larder/vault/directory/{ID}.tar/status"));
+        assert_eq!(tar.proof(), format!("https://example.org/larder/vault/directory/{ID}/proof"));
+    }
+
+    #[test]
+    fn what_names_no_bundle_says_so() {
+        let swhid = format!("swh:1:dir:{ID}");
+        for (text, server) in [
+            (swhid.as_str(), None),
+            (&swhid, Some("ftp://example.org")),
+            (&swhid, Some("https://example.org/?x")),
+            (&swhid, Some("example.org")),
+            ("https://example.org/", None),
+            ("https://example.org/vault/directory/x", None),
+            ("https:///vault/directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904", None),
+            ("directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904", Some("https://example.org")),
+        ] {
+            assert!(Target::parse(text, server, None).is_err(), "{text} {server:?}");
+        }
+    }
+}
