@@ -5,8 +5,9 @@
 
 mod common;
 
+use common::contents::{Contents, repository};
+use common::fixtures;
 use common::server::{Server, signal};
-use common::{fixtures, git, git_command, git_line};
 use larder::catalogue::{Access, Catalogue};
 use larder::key::BundleKey;
 use larder::store::Store;
@@ -14,7 +15,6 @@ use larder::time::Timestamp;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -95,34 +95,10 @@ impl Read for Chunks {
     }
 }
 
-/// A repository whose one commit takes a moment to cook.
-fn slow_repository(folder: &Path) -> (String, String) {
-    git(&["init", "-q", "--bare", "slow.git"], folder);
-    let repository = folder.join("slow.git");
-    let mut import = git_command(&repository).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut input = import.stdin.take().unwrap();
-    input.write_all(b"commit refs/heads/main\ncommitter x <x@example.org> 0 +0000\ndata 0\n").unwrap();
-    let mut state = 7_u64;
-    for file in 0..10 {
-        let bytes: Vec<u8> = (0..4 << 20)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                b'a' + (state >> 60) as u8
-            })
-            .collect();
-        input.write_all(format!("M 100644 inline d/f{file}\ndata {}\n", bytes.len()).as_bytes()).unwrap();
-        input.write_all(&bytes).unwrap();
-        input.write_all(b"\n").unwrap();
-    }
-    drop(input);
-    assert!(import.wait().unwrap().success());
-    (git_line(&["rev-parse", "main"], &repository), git_line(&["rev-parse", "main^{tree}"], &repository))
-}
-
 #[test]
 fn progress_comes_live_for_a_directory_and_for_what_is_a_name_of_it() {
     let (git, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let (commit, tree) = slow_repository(git.path());
+    let (commit, tree) = repository(git.path(), "slow.git", (10, 4 << 20), Contents::Letters);
     let server = Server::start(data.path(), &[git.path()], &["--cook-threads", "1"]);
     let revision = format!("revision/{commit}.tar.gz");
     assert_eq!(server.post(&format!("/vault/{revision}")).status, 201);

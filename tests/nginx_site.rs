@@ -8,6 +8,7 @@ mod common;
 #[path = "nginx_site/pins.rs"]
 mod pins;
 #[path = "nginx_site/site.rs"]
+#[allow(dead_code, reason = "another test uses the rest of it")]
 mod site;
 
 use common::client::Answer;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 pub(crate) mod client;
+pub(crate) mod contents;
 pub(crate) mod disk;
 pub(crate) mod fixtures;
 pub(crate) mod kitchenware;

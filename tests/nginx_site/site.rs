@@ -98,6 +98,11 @@ impl Site {
         log.lines().map(str::to_owned).collect()
     }
 
+    /// Its certificate, which nobody has signed but itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.home.path().join("certificate.pem")
+    }
+
     /// Where a bundle lies.
     pub(crate) fn bundles(&self) -> PathBuf {
         self.home.path().join("larder/data/bundles")
@@ -229,6 +234,8 @@ fn write_configuration(home: &Path, name: &str, ports: &Ports, larder: &str) {
 fn certificate(home: &Path) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    // A client that is told to trust it finds the address in it, and no authority.
+    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]);
     run(openssl.arg("-keyout").arg(home.join("key.pem")).arg("-out").arg(home.join("certificate.pem")));
     fs::set_permissions(home.join("key.pem"), Permissions::from_mode(0o600)).expect("it was just made");
 }
