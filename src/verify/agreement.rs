@@ -31,7 +31,7 @@ pub enum Differs {
         reason: String,
     },
     /// Without a proof nothing can be said.
-    #[error("whether a bundle is that of {0} takes its proof (GET .../proof)")]
+    #[error("whether a bundle is that of {0} takes its proof, and there is none")]
     NoProof(Swhid),
     /// The proof is of something else.
     #[error(transparent)]
