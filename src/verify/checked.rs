@@ -1,6 +1,6 @@
 //! From a format to the function that reads it: the one place that knows all of them.
 
-use super::{History, VerifyError, flat_tar, flat_tar_gz};
+use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, raw};
 use crate::key::{Format, Sha1Git};
 use std::fs::File;
 use std::io::Read;
@@ -32,9 +32,14 @@ pub fn bundle(format: Format, input: Input<'_>) -> Result<Checked, VerifyError> 
     match format {
         Format::TarGz => Ok(Checked::Directory(flat_tar_gz(input.stream()?)?)),
         Format::Tar => Ok(Checked::Directory(flat_tar(input.stream()?)?)),
-        Format::TarZst | Format::Zip | Format::GitTar | Format::Bundle | Format::Gitfast | Format::Raw => {
-            Err(VerifyError::Unsupported(format))
+        Format::TarZst => Ok(Checked::Directory(flat_tar_zst(input.stream()?)?)),
+        Format::Zip => Ok(Checked::Directory(flat_zip(input.file(format)?)?)),
+        Format::Raw => {
+            let file = input.file(format)?;
+            let len = file.metadata().map_err(VerifyError::Read)?.len();
+            Ok(Checked::Content(raw(Input::File(file).stream()?, len)?))
         }
+        Format::GitTar | Format::Bundle | Format::Gitfast => Err(VerifyError::Unsupported(format)),
     }
 }
 
@@ -45,6 +50,13 @@ pub const fn is_streaming(format: Format) -> bool {
 }
 
 impl<'a> Input<'a> {
+    fn file(self, format: Format) -> Result<&'a File, VerifyError> {
+        match self {
+            Self::File(file) => Ok(file),
+            Self::Stream(_) => Err(VerifyError::Unsupported(format)),
+        }
+    }
+
     fn stream(self) -> Result<Box<dyn Read + 'a>, VerifyError> {
         match self {
             Self::File(file) => {
