@@ -37,7 +37,7 @@ impl Desk {
         let before = self.log().matches(word).count();
         std::fs::write(self.file(), text(self.folder.path(), settings)).unwrap();
         signal(self.server.pid(), "HUP");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.log().matches(word).count() == before {
             assert!(Instant::now() < deadline, "{word} is not in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
@@ -50,7 +50,7 @@ impl Desk {
 }
 
 fn text(folder: &Path, settings: &str) -> String {
-    format!("data = {:?}\nlisten = \"127.0.0.1:0\"\n{settings}", folder.join("data"))
+    format!("data = \"{}\"\nlisten = \"127.0.0.1:0\"\n{settings}", folder.join("data").display())
 }
 
 const READ: &str = "settings were read again";
