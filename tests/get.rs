@@ -16,7 +16,7 @@ use common::contents::{Contents, repository};
 use common::fixtures::{Fixture, FixtureId, fixture};
 use common::server::Server;
 use common::{git_command, git_line, tree};
-use kitchen::Kitchen;
+use kitchen::{Kitchen, answer};
 use larder::get::{GetError, Got, Order, Patience, Target, get};
 use larder::key::ObjectKind;
 use proxy::{Act, Proxy};
@@ -80,8 +80,8 @@ fn every_kind_is_cooked_followed_got_and_verified_with_and_without_nginx() {
                 assert_eq!((report["verified"].as_bool(), report["swhid"].as_str()), (Some(true), Some(&swhid[..])));
                 let name = format!("swh_1_{}_{}.{ext}", kind.swhid_type(), id.id);
                 assert_eq!(names(folder.path()), [name.as_str()], "nothing else lies there");
-                let served = site.get(&format!("/vault/{kind}/{}.{ext}", id.id)).body;
-                assert_eq!(fs::read(folder.path().join(name)).unwrap(), served);
+                let sent = site.get(&format!("/vault/{kind}/{}.{ext}", id.id)).body;
+                assert_eq!(fs::read(folder.path().join(name)).unwrap(), sent);
             }
         }
     }
@@ -145,49 +145,49 @@ fn whatever_a_server_does_once_the_bundle_comes_in_the_end() {
     let size = kitchen.bundle.len();
     let half = size / 2;
     let first_half =
-        |etag: &str, bytes: &[u8]| kitchen.answer("200 OK", &format!("etag: {etag}\r\ncontent-length: {size}"), bytes);
+        |etag: &str, bytes: &[u8]| answer("200 OK", &format!("etag: {etag}\r\ncontent-length: {size}"), bytes);
     let piece = |etag: &str, from: usize, total: usize| {
         let fields = format!(
             "etag: {etag}\r\ncontent-range: bytes {from}-{}/{total}\r\ncontent-length: {}",
             total - 1,
             total - from
         );
-        kitchen.answer("206 Partial Content", &fields, &vec![b'?'; total - from])
+        answer("206 Partial Content", &fields, &vec![b'?'; total - from])
     };
     let wrong = vec![b'x'; half];
     let say = |bytes: &[u8]| Act::Say(bytes.to_vec());
     let cases: Vec<(&str, Vec<Act>)> = vec![
         ("another ETag: the whole comes", vec![say(&first_half("\"a\"", &wrong))]),
-        ("no ETag at all", vec![say(&kitchen.answer("200 OK", &format!("content-length: {size}"), &wrong))]),
+        ("no ETag at all", vec![say(&answer("200 OK", &format!("content-length: {size}"), &wrong))]),
         ("a weak ETag", vec![say(&first_half("W/\"a\"", &wrong))]),
         ("a piece from elsewhere", vec![say(&first_half("\"a\"", &wrong)), say(&piece("\"a\"", half - 1, size))]),
         ("a piece of another", vec![say(&first_half("\"a\"", &wrong)), say(&piece("\"b\"", half, size))]),
         (
             "a piece without end",
-            vec![say(&first_half("\"a\"", &wrong)), say(&kitchen.answer("206 x", "content-range: bytes */*", b""))],
+            vec![say(&first_half("\"a\"", &wrong)), say(&answer("206 x", "content-range: bytes */*", b""))],
         ),
         ("a patched whole of wrong bytes", vec![say(&first_half("\"a\"", &wrong)), say(&piece("\"a\"", half, size))]),
         (
             "416",
             vec![
                 say(&first_half("\"a\"", &wrong)),
-                say(&kitchen.answer("416 x", "content-range: bytes */3\r\ncontent-length: 0", b"")),
+                say(&answer("416 x", "content-range: bytes */3\r\ncontent-length: 0", b"")),
             ],
         ),
         (
             "500 and 503",
             vec![
-                say(&kitchen.answer("500 x", "content-length: 0", b"")),
-                say(&kitchen.answer("503 x", "retry-after: 0\r\ncontent-length: 0", b"")),
+                say(&answer("500 x", "content-length: 0", b"")),
+                say(&answer("503 x", "retry-after: 0\r\ncontent-length: 0", b"")),
             ],
         ),
-        ("429 with a time", vec![say(&kitchen.answer("429 x", "retry-after: 1\r\ncontent-length: 0", b""))]),
+        ("429 with a time", vec![say(&answer("429 x", "retry-after: 1\r\ncontent-length: 0", b""))]),
         ("garbage", vec![say(b"\x16\x03\x01\0\0\0\0"), say(b"HTTP/1.1 200\0\r\n\r\n")]),
         ("silence", vec![Act::Silence]),
         ("nothing", vec![say(b"")]),
         (
             "a redirect",
-            vec![say(&kitchen.answer(
+            vec![say(&answer(
                 "307 x",
                 &format!("location: http://{}/vault/{}\r\ncontent-length: 0", kitchen.server.address, kitchen.key),
                 b"",
@@ -210,16 +210,15 @@ fn whatever_a_server_does_once_the_bundle_comes_in_the_end() {
 fn a_server_that_always_misbehaves_gets_nothing_under_the_final_name() {
     let kitchen = Kitchen::open();
     let size = kitchen.bundle.len();
-    let endless = kitchen.answer(
+    let endless = answer(
         "200 OK",
         "transfer-encoding: chunked",
         &[b"100000\r\n".to_vec(), vec![0; 1 << 20], b"\r\n".to_vec()].concat().repeat(8),
     );
-    let circle = kitchen.answer("302 x", &format!("location: /vault/{}\r\ncontent-length: 0", kitchen.key), b"");
-    let huge = kitchen.answer("200 OK", "content-length: 99999999999999", b"x");
-    let encoded = kitchen.answer("200 OK", "content-encoding: gzip\r\ncontent-length: 1", b"x");
-    let long =
-        kitchen.answer("200 OK", &format!("content-length: {}", size + 7), &[&kitchen.bundle[..], b"garbage"].concat());
+    let circle = answer("302 x", &format!("location: /vault/{}\r\ncontent-length: 0", kitchen.key), b"");
+    let huge = answer("200 OK", "content-length: 99999999999999", b"x");
+    let encoded = answer("200 OK", "content-encoding: gzip\r\ncontent-length: 1", b"x");
+    let long = answer("200 OK", &format!("content-length: {}", size + 7), &[&kitchen.bundle[..], b"garbage"].concat());
     let cases: Vec<(&str, Act, &str)> = vec![
         ("wrong bytes", Act::Flip(size / 3), "verify"),
         ("bytes behind the end", Act::Say(long), "verify"),
@@ -228,15 +227,18 @@ fn a_server_that_always_misbehaves_gets_nothing_under_the_final_name() {
         ("more than may be", Act::Say(huge), "refused"),
         ("an encoding", Act::Say(encoded), "network"),
         ("silence", Act::Silence, "network"),
-        ("500", Act::Say(kitchen.answer("500 x", "content-length: 0", b"")), "network"),
-        ("451", Act::Say(kitchen.answer("451 x", "content-length: 0", b"")), "blocked"),
-        ("403", Act::Say(kitchen.answer("403 x", "content-length: 0", b"")), "refused"),
+        ("500", Act::Say(answer("500 x", "content-length: 0", b"")), "network"),
+        ("451", Act::Say(answer("451 x", "content-length: 0", b"")), "blocked"),
+        ("403", Act::Say(answer("403 x", "content-length: 0", b"")), "refused"),
     ];
     for (what, act, expected) in cases {
-        let proxy = Proxy::start(&kitchen.server.address, move |head, _| match head.starts_with("GET") {
-            true => act.clone(),
-            false => Act::Pass,
-        });
+        let proxy =
+            Proxy::start(
+                &kitchen.server.address,
+                move |head, _| {
+                    if head.starts_with("GET") { act.clone() } else { Act::Pass }
+                },
+            );
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("x.tar.gz");
         let patience = Patience { max_size: 6 << 20, attempts: 2, read: Duration::from_millis(300), ..hurried() };
@@ -293,10 +295,7 @@ fn what_there_is_not_what_fails_and_what_is_wrong_have_exit_codes_of_their_own()
         Act::Say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nlies".to_vec())
     });
     assert_eq!(run(&[&format!("http://{}/vault/directory/{id}", lying.address)], folder.path()).0, 5);
-    assert_eq!(
-        names(folder.path()).iter().filter(|name| !name.contains(".part") && !name.ends_with(".bad")).count(),
-        0
-    );
+    assert_eq!(names(folder.path()).iter().filter(|name| !name.contains(".part") && !name.contains(".bad")).count(), 0);
 }
 
 #[test]
@@ -306,13 +305,10 @@ fn without_events_the_status_is_asked_for() {
     let server = Server::start(data.path(), &[&fixture.path], &[]);
     let id = any(&fixture, ObjectKind::Revision).id;
     let pending = br#"{"status":"pending","progress":{"message":"x\u001b[2J","done":1,"total":null}}"#;
-    let answer = |fields: &str, body: &[u8]| {
-        [format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
-    };
-    let json = answer(&format!("content-type: application/json\r\ncontent-length: {}", pending.len()), pending);
-    let proxy = Proxy::start(&server.address, move |head, _| match head.contains("text/event-stream") {
-        true => Act::Say(json.clone()),
-        false => Act::Pass,
+    let json =
+        answer("200 OK", &format!("content-type: application/json\r\ncontent-length: {}", pending.len()), pending);
+    let proxy = Proxy::start(&server.address, move |head, _| {
+        if head.contains("text/event-stream") { Act::Say(json.clone()) } else { Act::Pass }
     });
     let folder = TempDir::new().unwrap();
     try_to_get(&proxy.address, &format!("revision/{id}.tar"), &folder.path().join("x"), hurried()).unwrap();

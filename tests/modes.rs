@@ -10,6 +10,7 @@ use common::fixtures::{Fixture, fixture};
 use common::kitchenware;
 use common::server::Server;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -181,9 +182,9 @@ fn pass_through_says_what_fails_at_once_and_breaks_off_what_fails_later() {
         let bytes: Vec<u8> = (0..100_000).flat_map(|_| random.next().to_le_bytes()).collect();
         std::fs::write(&file, bytes).unwrap();
         let id = common::git_line(&["hash-object", "-w", file.to_str().unwrap()], &repository);
-        entries.push_str(&format!("100644 blob {id}\ta{number:02}\n"));
+        writeln!(entries, "100644 blob {id}\ta{number:02}").unwrap();
     }
-    entries.push_str(&format!("100644 blob {}\tz\n", "1".repeat(40)));
+    writeln!(entries, "100644 blob {}\tz", "1".repeat(40)).unwrap();
     let mut mktree = common::git_command(&repository)
         .args(["mktree", "--missing"])
         .stdin(Stdio::piped())

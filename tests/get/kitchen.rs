@@ -23,9 +23,9 @@ impl Kitchen {
         assert!(bundle.len() > 3 << 20);
         Self { server, key, bundle, _folders: folders }
     }
+}
 
-    /// The head of an answer about the bundle, by hand.
-    pub(crate) fn answer(&self, status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
-        [format!("HTTP/1.1 {status}\r\nconnection: close\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
-    }
+/// An answer by hand, from its status to its body.
+pub(crate) fn answer(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 {status}\r\nconnection: close\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
 }
