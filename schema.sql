@@ -72,12 +72,15 @@ CREATE TABLE bundle (
     failed_at   INTEGER,
     failure     TEXT,                                     -- a word of `FailureCode`
     message     TEXT,                                     -- the reason, for people
+    notes       TEXT CHECK (json_valid(notes)),           -- JSON array of what the bundle leaves out, if anything
+    lossy       INTEGER NOT NULL DEFAULT 0 CHECK (lossy IN (0, 1)), -- what was left out changes ids
     PRIMARY KEY (kind, sha1git, format),
     CHECK ((status = 2) = (file IS NOT NULL)),
     CHECK ((status = 2) = (done_at IS NOT NULL)),
     CHECK ((status = 3) = (failed_at IS NOT NULL)),
     CHECK ((status = 3) = (failure IS NOT NULL)),
-    CHECK ((status = 3) = (message IS NOT NULL))
+    CHECK ((status = 3) = (message IS NOT NULL)),
+    CHECK (status = 2 OR (notes IS NULL AND lossy = 0))
 ) STRICT, WITHOUT ROWID;
 
 -- The names of a file.

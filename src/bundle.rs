@@ -68,6 +68,15 @@ impl fmt::Display for Status {
     }
 }
 
+/// What is to be said of a bundle that was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// What the bundle leaves out or holds under another name, and why: for people.
+    pub notes: Vec<String>,
+    /// Whether what is left out changes ids.
+    pub lossy: bool,
+}
+
 /// Why a cook failed, for programs. The words stand in the catalogue and in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureCode {
@@ -195,6 +204,8 @@ pub struct Bundle {
     pub pinned: bool,
     /// Why it failed, when it did.
     pub failure: Option<Failure>,
+    /// What is to be said of it, when it is done.
+    pub remarks: Remarks,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use larder::bundle::{Bundle, Failure, FailureCode, FileFacts, Status};
+use larder::bundle::{Bundle, Failure, FailureCode, FileFacts, Remarks, Status};
 use larder::catalogue::{Access, Catalogue, CatalogueError, Claim, Delegated, Failed, Finished, Order, Touch};
 use larder::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use larder::time::Timestamp;
@@ -120,6 +120,7 @@ fn a_bundle_goes_from_asked_for_to_done() {
         hits: 0,
         pinned: false,
         failure: None,
+        remarks: Remarks::default(),
     };
     assert_eq!(larder.bundle(&directory(1)), expected);
     assert_eq!(larder.catalogue.next_ready().unwrap(), None);
@@ -691,4 +692,18 @@ fn many_that_open_a_new_catalogue_at_once_make_one() {
         }
     });
     assert_eq!(Catalogue::open(&path, Access::Read).unwrap().totals().unwrap().queued, 8);
+}
+
+#[test]
+fn what_is_said_of_a_bundle_goes_with_its_file() {
+    let larder = larder();
+    larder.order(&directory(1), at(0));
+    let claim = larder.claim(at(1));
+    let remarks = Remarks { notes: vec!["\"a\" left out: why".to_owned()], lossy: true };
+    let finished = larder.catalogue.finish_remarked(claim, facts(1), &remarks, SECOND, at(2), |_| Ok(())).unwrap();
+    assert_eq!(finished, Finished::Done);
+    assert_eq!(larder.catalogue.bundle(&directory(1)).unwrap().unwrap().remarks, remarks);
+    larder.catalogue.reopen(&directory(1), at(3)).unwrap();
+    let none = "SELECT notes IS NULL AND lossy = 0 FROM bundle";
+    assert!(larder.sql().query_row(none, [], |row| row.get::<_, bool>(0)).unwrap());
 }

@@ -11,7 +11,7 @@ use super::error::Fault;
 use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
 use super::row::{execute, first, key_params, signed};
 use super::{Catalogue, CatalogueError, Claim};
-use crate::bundle::{Failure, FileFacts, Status};
+use crate::bundle::{Failure, FileFacts, Remarks, Status};
 use crate::key::BundleKey;
 use crate::time::Timestamp;
 use rusqlite::Connection;
@@ -100,11 +100,24 @@ impl Catalogue {
 
     /// Ends a cook whose draft is whole, and that took so long: `publish` gives the file its names,
     /// this bundle's and those of all that wait through it, and they are done.
-    #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
     pub fn finish(
         &self,
         claim: Claim,
         facts: FileFacts,
+        took: Duration,
+        now: Timestamp,
+        publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
+    ) -> Result<Finished, CatalogueError> {
+        self.finish_remarked(claim, facts, &Remarks::default(), took, now, publish)
+    }
+
+    /// [`finish`](Self::finish), with what is to be said of the bundle.
+    #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
+    pub fn finish_remarked(
+        &self,
+        claim: Claim,
+        facts: FileFacts,
+        remarks: &Remarks,
         took: Duration,
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
@@ -120,6 +133,7 @@ impl Catalogue {
             let names = names(transaction, &claim)?;
             let file = add_file(transaction, &facts, took, now)?;
             done(transaction, &claim, &names, file, now)?;
+            remark(transaction, &names, remarks)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
             publish(&names).map_err(Fault::Files)?;
             Ok(Finished::Done)
@@ -179,6 +193,23 @@ fn done(transaction: &Connection, claim: &Claim, names: &[BundleKey], file: i64,
         )?;
     }
     dequeue(transaction, claim.seq)
+}
+
+/// Keeps what is to be said of bundles that are done.
+fn remark(transaction: &Connection, names: &[BundleKey], remarks: &Remarks) -> Result<(), Fault> {
+    if *remarks == Remarks::default() {
+        return Ok(());
+    }
+    let notes = (!remarks.notes.is_empty()).then(|| serde_json::Value::from(remarks.notes.clone()).to_string());
+    for name in names {
+        let (kind, id, format) = key_params(name);
+        execute(
+            transaction,
+            "UPDATE bundle SET notes = ?4, lossy = ?5 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
+            (kind, id, format, &notes, remarks.lossy),
+        )?;
+    }
+    Ok(())
 }
 
 /// Adds a file, last used now, and gives its row.

@@ -143,7 +143,7 @@ impl Inspection<'_> {
     pub fn reopen(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
         self.run(|transaction| {
             clock::tick(transaction, self.now)?;
-            let sql = "UPDATE bundle SET status = 0, file = NULL, done_at = NULL
+            let sql = "UPDATE bundle SET status = 0, file = NULL, done_at = NULL, notes = NULL, lossy = 0
                        WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND status = 2";
             Ok(execute(transaction, sql, key_params(key))? == 1)
         })

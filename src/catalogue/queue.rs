@@ -212,7 +212,8 @@ pub(super) fn enqueue(
         transaction,
         "INSERT INTO bundle (kind, sha1git, format, status, created_at) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT DO UPDATE SET status = 0, file = NULL, done_at = NULL,
-                                   failed_at = NULL, failure = NULL, message = NULL",
+                                   failed_at = NULL, failure = NULL, message = NULL,
+                                   notes = NULL, lossy = 0",
         (kind, id, format, now.as_millis()),
     )?;
     execute(

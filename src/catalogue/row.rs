@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::plan::prepare;
-use crate::bundle::{Bundle, Failure, FailureCode, FileFacts, Status};
+use crate::bundle::{Bundle, Failure, FailureCode, FileFacts, Remarks, Status};
 use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row};
 macro_rules! bundle_columns {
     () => {
         "b.kind, b.sha1git, b.format, b.status, b.created_at, b.done_at, b.hits, b.pinned, b.failure, b.message, \
-         f.size, f.allocated, f.blake3, f.sha256, f.last_access"
+         f.size, f.allocated, f.blake3, f.sha256, f.last_access, b.notes, b.lossy"
     };
 }
 pub(super) use bundle_columns;
@@ -65,7 +65,17 @@ pub(super) fn bundle(row: &Row<'_>) -> Result<Bundle, Fault> {
         hits: unsigned(row, 6)?,
         pinned: row.get(7)?,
         failure,
+        remarks: remarks(row, 15)?,
     })
+}
+
+/// What is said of a bundle, in the two columns from `first`.
+fn remarks(row: &Row<'_>, first: usize) -> Result<Remarks, Fault> {
+    let notes = match row.get::<_, Option<String>>(first)? {
+        Some(json) => serde_json::from_str(&json).map_err(|_| Fault::Row("notes are not a list of texts"))?,
+        None => Vec::new(),
+    };
+    Ok(Remarks { notes, lossy: row.get(first + 1)? })
 }
 
 pub(super) fn status(row: &Row<'_>, column: usize) -> Result<Status, Fault> {

@@ -56,7 +56,7 @@ pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Ha
         measured: false,
     };
     walk.run()?;
-    let cooked = Cooked { tar_size: walk.size, members: walk.members };
+    let cooked = Cooked { tar_size: walk.size, members: walk.members, ..Cooked::default() };
     Ok(Walked { cooked, units: walk.cut.units() })
 }
 

@@ -56,12 +56,17 @@ pub struct Order<'a> {
 }
 
 /// What was cooked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cooked {
     /// Bytes of the tar stream, before it is compressed; of a zip, what its members have in a tar.
     pub tar_size: u64,
-    /// Members: directories, files, symlinks and gitlinks, `source/` among them.
+    /// Members: directories, files, symlinks and gitlinks, `source/` among them; of a history, its
+    /// objects.
     pub members: u64,
+    /// What the bundle leaves out or holds under another name, and why.
+    pub notes: Vec<String>,
+    /// Whether what it leaves out changes ids.
+    pub lossy: bool,
 }
 
 /// Writes the flat bundle of `order.root` to `out`, in order and in one pass.

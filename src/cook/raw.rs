@@ -39,7 +39,7 @@ pub fn raw(
         streamed?.ok_or(CookError::Missing { id: *id })?;
     }
     same_size(id, written, header.size)?;
-    Ok(Cooked { tar_size: written, members: 1 })
+    Ok(Cooked { tar_size: written, members: 1, ..Cooked::default() })
 }
 
 /// Passes a content on until it is told to stop, or more comes than was said.

@@ -47,6 +47,10 @@ pub struct StatusBody<'a> {
     done_at: Option<String>,
     last_access_at: Option<String>,
     error: Option<Error<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lossy: bool,
     links: Links,
 }
 
@@ -97,6 +101,8 @@ pub fn status_body<'a>(
         error: bundle
             .and_then(|bundle| bundle.failure.as_ref())
             .map(|failure| Error { code: failure.code.as_str(), message: &failure.message }),
+        notes: done.map_or(&[], |bundle| &bundle.remarks.notes),
+        lossy: done.is_some_and(|bundle| bundle.remarks.lossy),
         links: Links { status: format!("{url}/status"), cook: url.clone(), bundle: url },
     }
 }
@@ -113,7 +119,7 @@ pub fn hex(digest: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Failure, FailureCode, FileFacts};
+    use crate::bundle::{Failure, FailureCode, FileFacts, Remarks};
     use crate::time::Timestamp;
 
     fn json(body: &StatusBody<'_>) -> serde_json::Value {
@@ -140,6 +146,7 @@ mod tests {
             hits: 3,
             pinned: false,
             failure: None,
+            remarks: Remarks::default(),
         };
         let done = json(&status_body(&key, Some(&bundle), None, &base));
         assert_eq!(done["blake3"], "ab".repeat(32));
@@ -148,6 +155,10 @@ mod tests {
             done["links"]["status"],
             "https://example.org/larder/vault/directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar.gz/status"
         );
+        bundle.remarks = Remarks { notes: vec!["\"x\" left out: why".to_owned()], lossy: true };
+        let remarked = json(&status_body(&key, Some(&bundle), None, &base));
+        assert_eq!(remarked["notes"][0], "\"x\" left out: why");
+        assert_eq!(remarked["lossy"], true);
         bundle.status = Status::Failed;
         bundle.failure = Some(Failure { code: FailureCode::HostileTree, message: "an entry is named ..".to_owned() });
         let failed = json(&status_body(&key, Some(&bundle), None, &base));
