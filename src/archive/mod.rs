@@ -3,15 +3,18 @@
 //!
 //! **Invariant: what a reader returns has been hashed.** [`Reader::find`] and [`Reader::stream`]
 //! compare the object's SHA-1, with collision detection, with the id asked for; an archive need
-//! not be trusted.
+//! not be trusted. [`Reader::peek`] and [`Reader::place`] do not: what comes of them is hashed by
+//! who asked, before it is published.
 
 mod blocked;
 pub mod git;
 pub mod object;
+pub mod packed;
 pub mod snapshot;
 
 pub use blocked::{BlockedArchive, Blocks};
 pub use object::ObjectType;
+pub use packed::{PackedEntry, Place};
 
 use crate::key::Sha1Git;
 use std::io;
@@ -64,6 +67,27 @@ pub trait Reader: Send {
     /// [`ArchiveError::Sink`] carries an error of `sink` as it is. [`ArchiveError::Corrupt`] also
     /// when the object is not a blob.
     fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError>;
+
+    /// Where the object is, or `None` when the archive has not got it. Nothing of it is read.
+    fn place(&mut self, id: &Sha1Git) -> Result<Option<Place>, ArchiveError> {
+        Ok(self.header(id)?.map(|_| Place::Elsewhere))
+    }
+
+    /// As [`find`](Self::find), but an archive may leave out the hashing, and does not read a blob:
+    /// `buf` is empty then. For who walks a history and compares every object with its id after.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    fn peek(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        match self.header(id)? {
+            Some(Header { object_type: ObjectType::Blob, .. }) => {
+                buf.clear();
+                Ok(Some(ObjectType::Blob))
+            }
+            Some(_) => self.find(id, buf),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Why an archive could not give an object. Absence is not among these: it is `Ok(None)`.

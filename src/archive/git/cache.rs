@@ -8,22 +8,31 @@ use lru::LruCache;
 /// Bytes held by one reader.
 const CAPACITY: usize = 4 << 20;
 
-/// A base over this size is not kept: it would drive out all others.
-const MAX_BASE: usize = 64 << 10;
+/// The same for a walk through a history, where nearly every tree is made from one read just now.
+const WIDE_CAPACITY: usize = 32 << 20;
+
+/// A base over this part of the capacity is not kept: it would drive out all others.
+const PART: usize = 64;
 
 /// Least recently used first out, bounded by bytes.
 pub(super) struct BaseCache {
     bases: LruCache<(u64, u64), Box<[u8]>>,
     bytes: usize,
+    capacity: usize,
 }
 
 impl Default for BaseCache {
     fn default() -> Self {
-        Self { bases: LruCache::unbounded(), bytes: 0 }
+        Self { bases: LruCache::unbounded(), bytes: 0, capacity: CAPACITY }
     }
 }
 
 impl BaseCache {
+    /// One for a walk through a history.
+    pub(super) fn wide() -> Self {
+        Self { capacity: WIDE_CAPACITY, ..Self::default() }
+    }
+
     pub(super) fn contains(&self, key: (u64, u64)) -> bool {
         self.bases.contains(&key)
     }
@@ -33,12 +42,12 @@ impl BaseCache {
     }
 
     pub(super) fn put(&mut self, key: (u64, u64), base: &[u8]) {
-        if base.len() > MAX_BASE || self.bases.contains(&key) {
+        if base.len() > self.capacity / PART || self.bases.contains(&key) {
             return;
         }
         self.bytes += base.len();
         self.bases.put(key, base.into());
-        while self.bytes > CAPACITY {
+        while self.bytes > self.capacity {
             let Some((_, oldest)) = self.bases.pop_lru() else { break };
             self.bytes -= oldest.len();
         }
@@ -55,7 +64,7 @@ mod tests {
         for key in 0..200 {
             cache.put((1, key), &vec![0; 1 << 15]);
         }
-        cache.put((2, 0), &vec![0; MAX_BASE + 1]);
+        cache.put((2, 0), &vec![0; CAPACITY / PART + 1]);
         assert_eq!(cache.bytes, CAPACITY);
         assert!(cache.contains((1, 199)) && !cache.contains((1, 0)) && !cache.contains((2, 0)));
         assert_eq!(cache.get((1, 199)).map(<[u8]>::len), Some(1 << 15));

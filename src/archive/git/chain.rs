@@ -40,7 +40,7 @@ impl<'a> Link<'a> {
         self.pack.bytes(self.data)
     }
 
-    fn key(&self) -> (u64, u64) {
+    pub(super) fn key(&self) -> (u64, u64) {
         (self.pack.serial, self.offset)
     }
 }
@@ -93,6 +93,11 @@ impl<'a> Chain<'a> {
         Ok(Header { object_type: self.object_type, size })
     }
 
+    /// The entry of the object itself.
+    pub(super) fn top(&self) -> Link<'a> {
+        *self.deltas.first().unwrap_or(&self.base)
+    }
+
     /// Sets `buf` to the object, when it and all it is made from are small enough for memory.
     ///
     /// [`Fault::TooLarge`] says only that some part is not.
@@ -124,6 +129,11 @@ impl<'a> Chain<'a> {
 }
 
 impl Tools {
+    /// For a walk through a history.
+    pub(super) fn wide() -> Self {
+        Self { bases: BaseCache::wide(), ..Self::default() }
+    }
+
     /// Lets go of what one large object needed.
     fn shrink(&mut self) {
         const KEPT: usize = 1 << 20;

@@ -5,16 +5,16 @@ use super::fault::{Fault, corrupt};
 use super::pack::shifted;
 
 /// Two sizes of at most ten bytes each stand before the instructions.
-pub(super) const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
 
 /// The sizes in bytes of the base and of the result.
-pub(super) struct Sizes {
-    pub(super) base: u64,
-    pub(super) result: u64,
+pub(crate) struct Sizes {
+    pub(crate) base: u64,
+    pub(crate) result: u64,
 }
 
 /// One instruction, without the bytes that an insertion carries.
-pub(super) enum Instruction {
+pub(crate) enum Instruction {
     Copy { from: u64, length: usize },
     Insert { length: usize },
 }
@@ -23,12 +23,12 @@ const CUT: &str = "its delta is cut short";
 const OUTSIDE: &str = "its delta copies from beyond its base";
 const OTHER_SIZE: &str = "its delta makes another size than it states";
 
-pub(super) fn read_sizes(next: &mut impl FnMut() -> Result<Option<u8>, Fault>) -> Result<Sizes, Fault> {
+pub(crate) fn read_sizes(next: &mut impl FnMut() -> Result<Option<u8>, Fault>) -> Result<Sizes, Fault> {
     Ok(Sizes { base: read_size(next)?, result: read_size(next)? })
 }
 
 /// The next instruction, or `None` at the end.
-pub(super) fn read_instruction(
+pub(crate) fn read_instruction(
     next: &mut impl FnMut() -> Result<Option<u8>, Fault>,
 ) -> Result<Option<Instruction>, Fault> {
     let Some(code) = next()? else { return Ok(None) };
@@ -53,7 +53,7 @@ pub(super) fn read_instruction(
 }
 
 /// Sets `out` to what `delta` makes of `base`, at most `limit` bytes.
-pub(super) fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, limit: u64) -> Result<(), Fault> {
+pub(crate) fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, limit: u64) -> Result<(), Fault> {
     let mut rest = delta;
     let mut next = || Ok(rest.split_off_first().copied());
     let sizes = read_sizes(&mut next)?;
@@ -80,18 +80,18 @@ pub(super) fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, limit: u64) ->
     if out.len() == size { Ok(()) } else { Err(corrupt(OTHER_SIZE)) }
 }
 
-pub(super) const OTHER_BASE: &str = "its delta is for a base of another size";
+pub(crate) const OTHER_BASE: &str = "its delta is for a base of another size";
 
 /// Faults of a delta that is applied in pieces, in the words of [`apply`].
-pub(super) fn cut() -> Fault {
+pub(crate) fn cut() -> Fault {
     corrupt(CUT)
 }
 
-pub(super) fn outside() -> Fault {
+pub(crate) fn outside() -> Fault {
     corrupt(OUTSIDE)
 }
 
-pub(super) fn other_size() -> Fault {
+pub(crate) fn other_size() -> Fault {
     corrupt(OTHER_SIZE)
 }
 

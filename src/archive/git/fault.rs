@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The bytes are wrong; the reason holds no path.
     Corrupt(Cow<'static, str>),
     TooLarge {
@@ -25,11 +25,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn io(action: &str, path: &Path, cause: io::Error) -> Self {
+    pub(crate) fn io(action: &str, path: &Path, cause: io::Error) -> Self {
         Self::Io { action: format!("{action} {}", path.display()), cause }
     }
 
-    pub(super) fn of(self, id: Sha1Git) -> ArchiveError {
+    pub(crate) fn of(self, id: Sha1Git) -> ArchiveError {
         match self {
             Self::Corrupt(reason) => ArchiveError::Corrupt { id, reason: reason.into_owned() },
             Self::TooLarge { size, limit } => ArchiveError::TooLarge { id, size, limit },
@@ -43,11 +43,11 @@ impl Fault {
     }
 }
 
-pub(super) fn corrupt(reason: &'static str) -> Fault {
+pub(crate) fn corrupt(reason: &'static str) -> Fault {
     Fault::Corrupt(Cow::Borrowed(reason))
 }
 
 /// Refuses a size before anything of that size is allocated or written.
-pub(super) fn check_size(size: u64, limit: u64) -> Result<(), Fault> {
+pub(crate) fn check_size(size: u64, limit: u64) -> Result<(), Fault> {
     if size > limit { Err(Fault::TooLarge { size, limit }) } else { Ok(()) }
 }

@@ -7,14 +7,15 @@ use gix_zlib::{Decompress, FlushDecompress, Inflate, Status};
 use std::io::{self, BufRead};
 
 /// The most that is held, written or handed on at once.
-pub(super) const PIECE: usize = 64 << 10;
+pub(crate) const PIECE: usize = 64 << 10;
 
 const DAMAGED: &str = "its compressed data is damaged";
 const OTHER_SIZE: &str = "it has not the size that its header states";
+pub(crate) const FOLLOWED: &str = "its data is followed by other bytes";
 const CUT: &str = "its data is cut short";
 
 /// Fills `out` with the stream at the start of `input`, which must hold just as much.
-pub(super) fn whole(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Result<(), Fault> {
+pub(crate) fn whole(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Result<(), Fault> {
     inflate.reset();
     match inflate.once(input, out) {
         Ok((Status::StreamEnd, _, written)) if written == out.len() => Ok(()),
@@ -23,14 +24,25 @@ pub(super) fn whole(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Resu
     }
 }
 
+/// Fills `out` as [`whole`] does, from a stream that ends where `input` does.
+pub(crate) fn exact(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Result<(), Fault> {
+    inflate.reset();
+    match inflate.once(input, out) {
+        Ok((Status::StreamEnd, read, written)) if written == out.len() && read == input.len() => Ok(()),
+        Ok((Status::StreamEnd, _, written)) if written == out.len() => Err(corrupt(FOLLOWED)),
+        Ok(_) => Err(corrupt(OTHER_SIZE)),
+        Err(_) => Err(corrupt(DAMAGED)),
+    }
+}
+
 /// Fills as much of `out` as the stream has, and gives how much that is.
-pub(super) fn prefix(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+pub(crate) fn prefix(inflate: &mut Inflate, input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
     inflate.reset();
     inflate.prefix(input, out).map(|(_, _, written)| written).map_err(|_| corrupt(DAMAGED))
 }
 
 /// What [`Pieces`] needs and is worth keeping from one object to the next.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     state: Decompress,
     piece: Box<[u8]>,
 }
@@ -42,7 +54,7 @@ impl Default for Stream {
 }
 
 /// A stream inflated in pieces.
-pub(super) struct Pieces<'a, R> {
+pub(crate) struct Pieces<'a, R> {
     input: R,
     stream: &'a mut Stream,
     start: usize,
@@ -53,13 +65,13 @@ pub(super) struct Pieces<'a, R> {
 }
 
 impl<'a, R: BufRead> Pieces<'a, R> {
-    pub(super) fn new(input: R, stream: &'a mut Stream, size: Option<u64>) -> Self {
+    pub(crate) fn new(input: R, stream: &'a mut Stream, size: Option<u64>) -> Self {
         stream.state.reset();
         Self { input, stream, start: 0, end: 0, left: size, done: false }
     }
 
     /// States, once it is known, what must follow the bytes consumed so far.
-    pub(super) fn expect(&mut self, size: u64) -> Result<(), Fault> {
+    pub(crate) fn expect(&mut self, size: u64) -> Result<(), Fault> {
         let held = (self.end - self.start) as u64;
         let left = size.checked_sub(held).ok_or(corrupt(OTHER_SIZE))?;
         if self.done && left != 0 {
@@ -70,26 +82,26 @@ impl<'a, R: BufRead> Pieces<'a, R> {
     }
 
     /// The next bytes, without consuming them; empty at the end, once all was as stated.
-    pub(super) fn piece(&mut self) -> Result<&[u8], Fault> {
+    pub(crate) fn piece(&mut self) -> Result<&[u8], Fault> {
         while self.start == self.end && !self.done {
             self.fill()?;
         }
         Ok(&self.stream.piece[self.start..self.end])
     }
 
-    pub(super) fn consume(&mut self, length: usize) {
+    pub(crate) fn consume(&mut self, length: usize) {
         self.start += length;
         debug_assert!(self.start <= self.end);
     }
 
-    pub(super) fn byte(&mut self) -> Result<Option<u8>, Fault> {
+    pub(crate) fn byte(&mut self) -> Result<Option<u8>, Fault> {
         let byte = self.piece()?.first().copied();
         self.consume(usize::from(byte.is_some()));
         Ok(byte)
     }
 
     /// Hands all that is left to `emit`.
-    pub(super) fn drain(&mut self, emit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub(crate) fn drain(&mut self, emit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
         loop {
             let piece = self.piece()?;
             if piece.is_empty() {

@@ -9,18 +9,18 @@ use super::delta::{self, Instruction};
 use super::fault::{Fault, check_size, corrupt};
 use super::inflate::{PIECE, Pieces, Stream};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// Takes an object piece by piece.
-pub(super) type Emit<'a> = dyn FnMut(&[u8]) -> Result<(), Fault> + 'a;
+pub(crate) type Emit<'a> = dyn FnMut(&[u8]) -> Result<(), Fault> + 'a;
 
 /// Where and how much scratch may be written.
-pub(super) struct Scratch<'a> {
-    pub(super) folder: &'a Path,
+pub(crate) struct Scratch<'a> {
+    pub(crate) folder: &'a Path,
     /// The largest object, and so the largest file, in bytes.
-    pub(super) limit: u64,
+    pub(crate) limit: u64,
 }
 
 /// Hands the object to `emit` in pieces of at most 64 KiB.
@@ -46,12 +46,24 @@ fn inflate(link: &Link<'_>, stream: &mut Stream, limit: u64, emit: &mut Emit<'_>
 }
 
 fn apply(link: &Link<'_>, base: &mut Base, stream: &mut Stream, limit: u64, emit: &mut Emit<'_>) -> Result<(), Fault> {
-    let mut instructions = Pieces::new(link.deflated()?, stream, Some(link.size));
+    apply_pieces(&mut Pieces::new(link.deflated()?, stream, Some(link.size)), base, limit, &mut |_| Ok(()), emit)
+}
+
+/// Hands what `instructions` make of `base` to `emit`, its size to `begin` before, once it is known
+/// to be at most `limit`.
+pub(crate) fn apply_pieces<R: BufRead>(
+    instructions: &mut Pieces<'_, R>,
+    base: &mut Base,
+    limit: u64,
+    begin: &mut dyn FnMut(u64) -> Result<(), Fault>,
+    emit: &mut Emit<'_>,
+) -> Result<(), Fault> {
     let sizes = delta::read_sizes(&mut || instructions.byte())?;
     if sizes.base != base.size {
         return Err(corrupt(delta::OTHER_BASE));
     }
     check_size(sizes.result, limit)?;
+    begin(sizes.result)?;
     let mut out = Gathered { piece: Vec::with_capacity(PIECE), left: sizes.result, emit };
     while let Some(instruction) = delta::read_instruction(&mut || instructions.byte())? {
         match instruction {
@@ -106,7 +118,7 @@ impl Gathered<'_, '_> {
 }
 
 /// A base in a scratch file that has no name, with a window on where it was last read.
-struct Base {
+pub(crate) struct Base {
     file: File,
     size: u64,
     window: Vec<u8>,
@@ -114,7 +126,11 @@ struct Base {
 }
 
 impl Base {
-    fn new(scratch: &Scratch<'_>, write: impl FnOnce(&mut Emit<'_>) -> Result<(), Fault>) -> Result<Self, Fault> {
+    /// What `write` emits, in a file of the folder for scratch.
+    pub(crate) fn new(
+        scratch: &Scratch<'_>,
+        write: impl FnOnce(&mut Emit<'_>) -> Result<(), Fault>,
+    ) -> Result<Self, Fault> {
         let fault = |cause| Fault::io("write a scratch file in", scratch.folder, cause);
         let mut file = tempfile::tempfile_in(scratch.folder).map_err(fault)?;
         let mut size = 0;
@@ -123,6 +139,18 @@ impl Base {
             file.write_all(piece).map_err(fault)
         })?;
         Ok(Self { file, size, window: Vec::new(), window_start: 0 })
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Sets `buf` to all of it.
+    pub(crate) fn read_into(&self, buf: &mut Vec<u8>) -> Result<(), Fault> {
+        buf.resize(usize::try_from(self.size).map_err(|_| delta::outside())?, 0);
+        let fault = |cause| Fault::Io { action: "read a scratch file".to_owned(), cause };
+        self.file.read_exact_at(buf, 0).map_err(fault)
     }
 
     fn copy(&mut self, from: u64, length: usize, add: &mut Emit<'_>) -> Result<(), Fault> {

@@ -21,12 +21,12 @@
 
 mod cache;
 mod chain;
-mod delta;
+pub(crate) mod delta;
 mod discover;
-mod fault;
+pub(crate) mod fault;
 mod head;
-mod inflate;
-mod large;
+pub(crate) mod inflate;
+pub(crate) mod large;
 mod loose;
 mod pack;
 mod packs;
@@ -35,6 +35,7 @@ mod refs;
 mod shared;
 
 pub use refs::{RefTarget, Repository};
+pub(crate) use pack::{EntryKind, Pack};
 
 use super::{Archive, ArchiveError, Reader};
 use crate::key::Sha1Git;

@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const ID_BYTES: usize = 20;
 
-pub(super) struct Pack {
+pub(crate) struct Pack {
     /// Never used again for another pack in this process: what caches go by.
-    pub(super) serial: u64,
+    pub(crate) serial: u64,
     path: PathBuf,
     identity: Identity,
     /// `None` inside for an index that cannot be used; that was logged once.
@@ -28,15 +28,15 @@ pub(super) struct Pack {
 
 /// What tells a file from another that took its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     device: u64,
     inode: u64,
     size: u64,
-    pub(super) mtime: (i64, i64),
+    pub(crate) mtime: (i64, i64),
 }
 
 impl Identity {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let meta = path.metadata()?;
         let mtime = (meta.mtime(), meta.mtime_nsec());
         Ok(Self { device: meta.dev(), inode: meta.ino(), size: meta.len(), mtime })
@@ -44,15 +44,15 @@ impl Identity {
 }
 
 /// The header of an entry.
-pub(super) struct Entry {
-    pub(super) kind: EntryKind,
+pub(crate) struct Entry {
+    pub(crate) kind: EntryKind,
     /// The inflated length in bytes: of the object, or of the delta's instructions.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Where the deflated data begins.
-    pub(super) data: u64,
+    pub(crate) data: u64,
 }
 
-pub(super) enum EntryKind {
+pub(crate) enum EntryKind {
     Object(ObjectType),
     /// A delta on the entry at this offset.
     OffsetDelta(u64),
@@ -62,22 +62,22 @@ pub(super) enum EntryKind {
 
 impl Pack {
     /// The pack with this `.pack` file, which is not opened yet.
-    pub(super) fn new(path: PathBuf, identity: Identity) -> Self {
+    pub(crate) fn new(path: PathBuf, identity: Identity) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         Self { serial, path, identity, index: OnceLock::new(), data: OnceLock::new() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
 
     /// Where the index says the object is.
-    pub(super) fn lookup(&self, id: &Sha1Git) -> Result<Option<u64>, Fault> {
+    pub(crate) fn lookup(&self, id: &Sha1Git) -> Result<Option<u64>, Fault> {
         let index = if let Some(index) = self.index.get() {
             index
         } else {
@@ -90,12 +90,21 @@ impl Pack {
     }
 
     /// The header of the entry at `offset`.
-    pub(super) fn entry(&self, offset: u64) -> Result<Entry, Fault> {
+    pub(crate) fn entry(&self, offset: u64) -> Result<Entry, Fault> {
         parse_entry(self.bytes(offset)?, offset)
     }
 
+    /// Calls `visit` with where each entry of the index begins, in no order.
+    pub(crate) fn each_offset(&self, visit: &mut dyn FnMut(u64)) {
+        if let Some(Some(index)) = self.index.get() {
+            index.iter().for_each(|entry| visit(entry.pack_offset));
+        } else if let Ok(Some(index)) = open_index(&self.path.with_extension("idx")) {
+            index.iter().for_each(|entry| visit(entry.pack_offset));
+        }
+    }
+
     /// All of the pack from `offset` to its trailing checksum.
-    pub(super) fn bytes(&self, offset: u64) -> Result<&[u8], Fault> {
+    pub(crate) fn bytes(&self, offset: u64) -> Result<&[u8], Fault> {
         let data = self.data()?;
         data.entry_slice(offset..data.pack_end() as u64).ok_or(corrupt("its pack is cut short"))
     }
@@ -175,7 +184,7 @@ fn base_offset(next: &mut impl FnMut() -> Result<u8, Fault>, offset: u64) -> Res
 }
 
 /// `bits << shift`, unless some would be lost.
-pub(super) fn shifted(bits: u8, shift: u32) -> Option<u64> {
+pub(crate) fn shifted(bits: u8, shift: u32) -> Option<u64> {
     let value = u64::from(bits);
     value.checked_shl(shift).filter(|moved| moved >> shift == value)
 }

@@ -12,7 +12,8 @@ use super::loose::{self, Loose};
 use super::packs::{ObjectDir, Packs, Place};
 use super::shared::{FEW, Shared};
 use crate::archive::object::{Collision, Hasher, hash};
-use crate::archive::{ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
+use crate::archive::packed::PackedEntry;
+use crate::archive::{self, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::key::Sha1Git;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -33,6 +34,8 @@ pub(super) struct GitReader {
     tools: Tools,
     stream: Stream,
     whole: Vec<u8>,
+    /// Made when a walk begins.
+    wide: Option<Box<Tools>>,
 }
 
 /// A copy of an object.
@@ -95,6 +98,49 @@ impl Reader for GitReader {
         self.whole = whole;
         result
     }
+
+    fn place(&mut self, id: &Sha1Git) -> Result<Option<archive::Place>, ArchiveError> {
+        self.first_good(id, |_, _, copy| match copy {
+            Copy::Packed(packs, place) => {
+                let pack = packs.pack(place.pack).clone();
+                Ok(archive::Place::Packed(PackedEntry { pack, offset: place.offset }))
+            }
+            Copy::Loose(_) => Ok(archive::Place::Elsewhere),
+        })
+    }
+
+    fn peek(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        let mut wide = self.wide.take().unwrap_or_else(|| Box::new(Tools::wide()));
+        let options = self.options.clone();
+        let result = self.first_good(id, |tools, stream, copy| {
+            if let Copy::Packed(packs, place) = &copy {
+                let chain = Chain::follow(packs, *place)?;
+                buf.clear();
+                if chain.object_type == ObjectType::Blob {
+                    return Ok(ObjectType::Blob);
+                }
+                match chain.read(&mut wide, buf) {
+                    Err(Fault::TooLarge { .. }) => {}
+                    Err(fault) => return Err(fault),
+                    Ok(()) => {
+                        wide.bases.put(chain.top().key(), buf);
+                        return Ok(chain.object_type);
+                    }
+                }
+            }
+            let opened = Opened::new(tools, stream, copy)?;
+            let object_type = opened.header.object_type;
+            buf.clear();
+            if object_type != ObjectType::Blob {
+                check_size(opened.header.size, memory_limit(object_type))?;
+                opened.whole(tools, &options.scratch(), buf)?;
+                check_id(id, hash(object_type, buf))?;
+            }
+            Ok(object_type)
+        });
+        self.wide = Some(wide);
+        result
+    }
 }
 
 impl GitReader {
@@ -109,6 +155,7 @@ impl GitReader {
             tools: Tools::default(),
             stream: Stream::default(),
             whole: Vec::new(),
+            wide: None,
         }
     }
 
