@@ -78,6 +78,35 @@ pub(crate) fn write_headers(member: &Member<'_>, out: &mut Vec<u8>) {
     write_block(&Block { prefix, name, mode, size, typeflag, target }, out);
 }
 
+/// A file or a directory as any tar has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainMember<'a> {
+    /// The folder that holds all members; ends in `/`.
+    pub(crate) top: &'a [u8],
+    /// The name, from `top` on. It must fit ustar's fields.
+    pub(crate) name: &'a [u8],
+    pub(crate) mode: u64,
+    /// The length of a file in bytes; `None` for a directory.
+    pub(crate) size: Option<u64>,
+}
+
+/// Appends the header blocks of `member`: one, or a pax header before it where the size needs one.
+pub(crate) fn write_plain(member: &PlainMember<'_>, out: &mut Vec<u8>) {
+    let size = member.size.unwrap_or(0);
+    if size > OCTAL_SIZE {
+        let mut records = Vec::new();
+        write_record(b"size", size.to_string().as_bytes(), &mut records);
+        let name = [member.top, b"PaxHeaders"].concat();
+        let length = records.len() as u64;
+        write_block(&Block { prefix: b"", name: &name, mode: 0o644, size: length, typeflag: b'x', target: b"" }, out);
+        out.extend_from_slice(&records);
+        out.resize(out.len().next_multiple_of(BLOCK), 0);
+    }
+    let (prefix, name) = split_name(member.name).expect("because the name fits ustar's fields");
+    let typeflag = if member.size.is_some() { b'0' } else { b'5' };
+    write_block(&Block { prefix, name, mode: member.mode, size, typeflag, target: b"" }, out);
+}
+
 /// The name in the ustar block of a member whose own does not fit.
 fn stand_in(name: &[u8], hex: &str) -> Vec<u8> {
     let slash: &[u8] = if name.ends_with(b"/") { b"/" } else { b"" };

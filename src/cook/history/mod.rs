@@ -4,8 +4,17 @@
 //! an odd tree in old history too. Replace refs and grafts are not looked at, gitlinks are not
 //! followed, and an object that is missing anywhere fails the cook.
 
+pub(crate) mod git_bundle;
+pub(crate) mod git_tar;
+mod ids;
+mod index;
+mod pack;
+mod packed;
+mod plan;
+mod reach;
 mod ref_name;
 mod refs;
+pub(crate) mod resolve;
 
 pub use refs::{Head, LeftOut, Made, Ref, Refs, refs};
 
@@ -13,7 +22,7 @@ use super::{Control, CookError, Cooked};
 use crate::archive::Archive;
 use crate::archive::snapshot::Manifest;
 use crate::key::{Format, Sha1Git, Swhid};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// What a history is made of.
@@ -47,8 +56,21 @@ pub struct Order<'a> {
     pub lossy: bool,
     /// A folder on the store's filesystem, for files without a name.
     pub scratch: &'a Path,
+    /// Told how many bytes a file in `scratch` is about to have, so that room can be made or refused.
+    pub room: &'a (dyn Fn(u64) -> io::Result<()> + 'a),
     /// To watch and to stop it.
     pub control: &'a Control,
+}
+
+/// What a bundle says of branches that it leaves out, the first of them one by one.
+fn notes(refs: &Refs) -> Vec<String> {
+    const SHOWN: usize = 100;
+    let mut notes: Vec<_> = refs.left_out.iter().take(SHOWN).map(ToString::to_string).collect();
+    match refs.left_out.len().saturating_sub(SHOWN) {
+        0 => {}
+        more => notes.push(format!("and {more} more branches")),
+    }
+    notes
 }
 
 /// Writes the history of `order.subject` to `out`, in order and in one pass.
@@ -56,6 +78,11 @@ pub struct Order<'a> {
 /// # Errors
 /// What `out` was given is then worthless.
 pub fn cook(order: &Order<'_>, out: &mut dyn Write) -> Result<Cooked, CookError> {
-    let _ = out;
-    Err(CookError::NotHistory { format: order.format })
+    let refs = refs(&mut *order.archive.reader(), &order.subject)?;
+    let cooked = match order.format {
+        Format::GitTar => git_tar::cook(order, &refs, out)?,
+        Format::Bundle => git_bundle::cook(order, &refs, out)?,
+        format => return Err(CookError::NotHistory { format }),
+    };
+    Ok(Cooked { notes: notes(&refs), ..cooked })
 }

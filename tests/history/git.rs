@@ -1,0 +1,55 @@
+//! What git makes of the bundles: the same objects, refs and HEAD as in the repository they are of.
+
+use crate::common::fixtures::{WELL_FORMED, fixture};
+use crate::common::{git, git_line};
+use crate::kit::{bundled, fsck, objects, refs, snapshot, unpacked};
+use larder::cook::history::Subject;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Repositories to be tested besides, `:` between them: real ones, of which none is part of larder.
+const REPOSITORIES: &str = "LARDER_TEST_REPOSITORIES";
+
+#[test]
+fn snapshots_of_the_fixtures_are_what_git_has() {
+    for name in WELL_FORMED {
+        let fixture = fixture(name);
+        for repository in fixture.repositories() {
+            same_in_both(&fixture.path, &repository);
+        }
+    }
+}
+
+#[test]
+fn snapshots_of_given_repositories_are_what_git_has() {
+    for repository in std::env::var(REPOSITORIES).iter().flat_map(|list| list.split(':')) {
+        same_in_both(Path::new(repository), Path::new(repository));
+    }
+}
+
+fn same_in_both(archive: &Path, repository: &Path) {
+    let subject = Subject::Snapshot(snapshot(repository));
+    let folder = TempDir::new().unwrap();
+    let start = std::time::Instant::now();
+    let bare = unpacked(archive, &subject, folder.path());
+    println!("{}: git.tar in {:?}", repository.display(), start.elapsed());
+    same(repository, &bare);
+    assert_eq!(git_line(&["symbolic-ref", "HEAD"], &bare), git_line(&["symbolic-ref", "HEAD"], repository));
+    let clone = folder.path().join("of-bare");
+    git(&[Path::new("clone"), Path::new("-q"), Path::new("--mirror"), &bare, &clone], folder.path());
+    same(repository, &clone);
+
+    let bundle = bundled(archive, &subject, folder.path());
+    let clone = folder.path().join("of-bundle");
+    git(&[Path::new("bundle"), Path::new("verify"), Path::new("-q"), &bundle], &bare);
+    git(&[Path::new("clone"), Path::new("-q"), Path::new("--mirror"), &bundle, &clone], folder.path());
+    same(repository, &clone);
+}
+
+fn same(repository: &Path, copy: &PathBuf) {
+    assert_eq!(objects(copy), objects(repository), "{}", repository.display());
+    assert_eq!(refs(copy), refs(repository), "{}", repository.display());
+    let known = fsck(repository);
+    let new: Vec<_> = fsck(copy).into_iter().filter(|line| !known.contains(line)).collect();
+    assert_eq!(new, Vec::<String>::new(), "{}", repository.display());
+}
