@@ -67,7 +67,7 @@ impl ObjectKind {
         match self {
             Self::Directory | Self::Revision | Self::Release => Some(Format::TarGz),
             Self::Content => Some(Format::Raw),
-            Self::Snapshot => None,
+            Self::Snapshot => Some(Format::GitTar),
         }
     }
 }
@@ -178,10 +178,12 @@ impl Format {
     /// Whether a bundle in this format can be made of a `kind`.
     #[must_use]
     pub const fn is_of(self, kind: ObjectKind) -> bool {
-        use ObjectKind::{Content, Directory, Release, Revision};
+        use ObjectKind::{Content, Directory, Release, Revision, Snapshot};
         match self {
             Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => matches!(kind, Directory | Revision | Release),
-            Self::GitTar | Self::Bundle | Self::Gitfast => false,
+            Self::GitTar => matches!(kind, Directory | Revision | Release | Snapshot),
+            Self::Bundle => matches!(kind, Revision | Release | Snapshot),
+            Self::Gitfast => false,
             Self::Raw => matches!(kind, Content),
         }
     }

@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(format!("directory/{EMPTY}.rar").parse::<BundleKey>(), Err(ParseError::Format));
         assert_eq!(format!("directory/{EMPTY}.").parse::<BundleKey>(), Err(ParseError::Format));
         assert_eq!(
-            format!("snapshot/{EMPTY}").parse::<BundleKey>(),
-            Err(ParseError::NoFormat { kind: ObjectKind::Snapshot })
+            format!("snapshot/{EMPTY}.tar").parse::<BundleKey>(),
+            Err(ParseError::Combination { kind: ObjectKind::Snapshot, format: Format::Tar })
         );
         assert_eq!(format!("swh:1:dir:{EMPTY};origin=x").parse::<Swhid>(), Err(ParseError::Qualified));
         assert_eq!(format!("swh:2:dir:{EMPTY}").parse::<Swhid>(), Err(ParseError::Swhid));

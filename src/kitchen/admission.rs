@@ -165,7 +165,8 @@ impl Reservation<'_> {
         Reserving { reservation: self, inner, written: 0 }
     }
 
-    fn reach(&mut self, upto: u64) -> io::Result<()> {
+    /// Sees to it that `upto` bytes in all are reserved.
+    pub(super) fn reach(&mut self, upto: u64) -> io::Result<()> {
         while self.reserved < upto {
             let step = self.reserved.clamp(FIRST_STEP, LAST_STEP);
             self.room.reserve(step)?;

@@ -4,7 +4,7 @@
 
 use super::{Kitchen, MAX_NAMES, Running};
 use crate::archive::{Archive, Blocks};
-use crate::bundle::{Failure, FailureCode};
+use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
 use crate::cook::{self, Control, CookError, Cooked, Root};
 use crate::key::{BundleKey, Family, ObjectKind};
@@ -41,7 +41,7 @@ pub(super) async fn work(kitchen: Kitchen, number: usize) {
 }
 
 /// What came of a claim, to be written into the catalogue.
-enum Outcome {
+pub(super) enum Outcome {
     Settled,
     Failed(Failure),
     GivenBack,
@@ -144,15 +144,13 @@ impl Kitchen {
             let cook = |out: &mut dyn Write| cook::raw(&shared.archive, &key.id(), max_size, &control, out);
             return self.cook_file(claim, cook);
         }
+        if key.format().family() == Family::History {
+            return self.cook_history(claim, &control);
+        }
         let mut reader = self.0.archive.reader();
         let root = match cook::root(&mut *reader, key.kind(), &key.id()) {
             Ok(Some(root)) => root,
-            Ok(None) => {
-                return Outcome::Failed(Failure {
-                    code: FailureCode::MissingObject,
-                    message: format!("no archive has {}", key.swhid()),
-                });
-            }
+            Ok(None) => return absent(key),
             Err(error) => return cook_failed(key, &error),
         };
         drop(reader);
@@ -203,7 +201,11 @@ impl Kitchen {
     }
 
     /// Cooks into a draft, and publishes it.
-    fn cook_file(&self, claim: &Claim, cook: impl FnOnce(&mut dyn Write) -> Result<Cooked, CookError>) -> Outcome {
+    pub(super) fn cook_file(
+        &self,
+        claim: &Claim,
+        cook: impl FnOnce(&mut dyn Write) -> Result<Cooked, CookError>,
+    ) -> Outcome {
         let (key, shared) = (claim.key, &*self.0);
         let start = Instant::now();
         let mut draft = match shared.store.draft() {
@@ -226,9 +228,10 @@ impl Kitchen {
             names.extend_from_slice(keys);
             shared.store.publish(sealed, keys)
         };
-        match shared.catalogue.finish(claim.clone(), facts, start.elapsed(), Timestamp::now(), publish) {
+        let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
+        let took = start.elapsed();
+        match shared.catalogue.finish_remarked(claim.clone(), facts, &remarks, took, Timestamp::now(), publish) {
             Ok(Finished::Done) => {
-                let took = start.elapsed();
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
                 for name in &names {
                     shared.waiters.ring(name);
@@ -252,7 +255,12 @@ fn outdated(key: BundleKey) -> Outcome {
     Outcome::GivenBack
 }
 
-fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
+pub(super) fn absent(key: BundleKey) -> Outcome {
+    let message = format!("no archive has {}", key.swhid());
+    Outcome::Failed(Failure { code: FailureCode::MissingObject, message })
+}
+
+pub(super) fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
     let Some(failure) = error.failure() else { return Outcome::GivenBack };
     // The whole error may name paths: it is for the log alone.
     tracing::debug!(%key, %error, "cook failed");
@@ -261,7 +269,7 @@ fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
 
 /// The catalogue, or the store in the middle of its transaction, refused: nothing was done, and it
 /// may well be done later.
-fn not_written(key: BundleKey, error: &CatalogueError) -> Outcome {
+pub(super) fn not_written(key: BundleKey, error: &CatalogueError) -> Outcome {
     tracing::error!(%key, %error, "cannot publish");
     let full = error.is_storage_full();
     Outcome::Failed(Failure {

@@ -18,6 +18,7 @@ mod admission;
 mod blocks;
 mod brigade;
 mod cooking;
+mod history;
 mod through;
 mod upkeep;
 mod waiting;
