@@ -1,6 +1,6 @@
 //! From a format to the function that reads it: the one place that knows all of them.
 
-use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, raw};
+use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, git_bundle, git_tar, raw};
 use crate::key::{Format, Sha1Git};
 use std::fs::File;
 use std::io::Read;
@@ -39,7 +39,9 @@ pub fn bundle(format: Format, input: Input<'_>) -> Result<Checked, VerifyError> 
             let len = file.metadata().map_err(VerifyError::Read)?.len();
             Ok(Checked::Content(raw(Input::File(file).stream()?, len)?))
         }
-        Format::GitTar | Format::Bundle | Format::Gitfast => Err(VerifyError::Unsupported(format)),
+        Format::GitTar => Ok(Checked::History(git_tar(input.file(format)?)?)),
+        Format::Bundle => Ok(Checked::History(git_bundle(input.file(format)?)?)),
+        Format::Gitfast => Err(VerifyError::Unsupported(format)),
     }
 }
 

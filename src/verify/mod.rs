@@ -9,9 +9,12 @@
 mod agreement;
 mod checked;
 mod echo;
+mod git_bundle;
+mod git_tar;
 mod gunzip;
 mod history;
 mod member;
+mod pack;
 mod proof;
 mod raw;
 mod source;
@@ -93,6 +96,17 @@ pub fn raw(input: impl Read, len: u64) -> Result<Sha1Git, VerifyError> {
     raw::content(input, len)
 }
 
+/// What a `git.tar` bundle holds: every id recomputed, its index and list of refs compared with its
+/// pack, and all that its refs lead to found in it.
+pub fn git_tar(file: &File) -> Result<History, VerifyError> {
+    git_tar::read(file)
+}
+
+/// The same for a `bundle` bundle.
+pub fn git_bundle(file: &File) -> Result<History, VerifyError> {
+    git_bundle::read(file)
+}
+
 /// Why a bundle is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -100,6 +114,14 @@ pub enum VerifyError {
     #[error("at byte {at} of the tar: {reason}")]
     Tar {
         /// Where, in bytes of the tar stream.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bytes are not those of a bundle of git's objects.
+    #[error("at byte {at}: {reason}")]
+    Git {
+        /// Where, in bytes of the bundle.
         at: u64,
         /// What is wrong.
         reason: String,

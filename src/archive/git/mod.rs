@@ -34,8 +34,8 @@ mod reader;
 mod refs;
 mod shared;
 
+pub(crate) use pack::{EntryKind, Pack, parse_entry};
 pub use refs::{RefTarget, Repository};
-pub(crate) use pack::{EntryKind, Pack};
 
 use super::{Archive, ArchiveError, Reader};
 use crate::key::Sha1Git;

@@ -139,7 +139,8 @@ fn check_opens(action: &str, path: &Path) -> Result<(), Fault> {
     }
 }
 
-fn parse_entry(bytes: &[u8], offset: u64) -> Result<Entry, Fault> {
+/// The header of the entry that `bytes` begin with, which stands at `offset` of its pack.
+pub(crate) fn parse_entry(bytes: &[u8], offset: u64) -> Result<Entry, Fault> {
     let mut read = bytes.iter().copied();
     let mut next = || read.next().ok_or(corrupt("its pack is cut short"));
     let mut byte = next()?;

@@ -12,7 +12,7 @@ const FIRST_SIZE: usize = 64;
 /// A set by open addressing: twenty-one bytes a place, at most three quarters of them taken.
 ///
 /// Who makes a tree chooses the ids in it, so places are by a hash whose key is random.
-pub(super) struct IdSet {
+pub(crate) struct IdSet {
     ids: Vec<[u8; ID_BYTES]>,
     types: Vec<u8>,
     length: usize,
@@ -20,14 +20,14 @@ pub(super) struct IdSet {
 }
 
 impl IdSet {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let random = RandomState::new();
         let keys = [random.hash_one(1), random.hash_one(2)];
         Self { ids: vec![[0; ID_BYTES]; FIRST_SIZE], types: vec![FREE; FIRST_SIZE], length: 0, keys }
     }
 
     /// Adds an id, and gives the type that it is known by already, if it is.
-    pub(super) fn insert(&mut self, id: &Sha1Git, object_type: ObjectType) -> Option<ObjectType> {
+    pub(crate) fn insert(&mut self, id: &Sha1Git, object_type: ObjectType) -> Option<ObjectType> {
         let at = self.place(id.as_bytes());
         if self.types[at] != FREE {
             return Some(decode(self.types[at]));
@@ -42,14 +42,14 @@ impl IdSet {
     }
 
     /// Moves all ids and types to the end of `out`.
-    pub(super) fn drain_into(self, out: &mut Vec<(Sha1Git, ObjectType)>) {
+    pub(crate) fn drain_into(self, out: &mut Vec<(Sha1Git, ObjectType)>) {
         out.reserve(self.length);
         let taken = self.ids.iter().zip(&self.types).filter(|(_, code)| **code != FREE);
         out.extend(taken.map(|(id, code)| (Sha1Git::from_bytes(*id), decode(*code))));
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 

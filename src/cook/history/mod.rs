@@ -6,16 +6,17 @@
 
 pub(crate) mod git_bundle;
 pub(crate) mod git_tar;
-mod ids;
-mod index;
-mod pack;
-mod packed;
+pub(crate) mod ids;
+pub(crate) mod index;
+pub(crate) mod pack;
+pub(crate) mod packed;
 mod plan;
 mod reach;
 mod ref_name;
 mod refs;
 pub(crate) mod resolve;
 
+pub(crate) use ref_name::is_ref_name;
 pub use refs::{Head, LeftOut, Made, Ref, Refs, refs};
 
 use super::{Control, CookError, Cooked};
