@@ -111,20 +111,20 @@ fn larder_cook(data: &Path, repository: &Path, key: &str, flags: &[&str]) -> Com
     command
 }
 
-fn remove(data: &Path, key: &str) {
+pub(super) fn remove(data: &Path, key: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     let status = command.args(["remove", key, "--data"]).arg(data).stdout(Stdio::null()).status();
     assert!(status.unwrap().success());
 }
 
-fn timed(command: &mut Command) -> f64 {
+pub(super) fn timed(command: &mut Command) -> f64 {
     let start = Instant::now();
     assert!(command.status().unwrap().success());
     start.elapsed().as_secs_f64()
 }
 
 /// The most anonymous memory that a process held, in KiB, as seen every two milliseconds.
-fn peak_anonymous(mut child: Child) -> u64 {
+pub(super) fn peak_anonymous(mut child: Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {

@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook hit status start policy scale delete big` for those named.
+//! `cargo bench -- cook history hit status start policy scale delete big` for those named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
 //! does not. `benches/README.md` keeps what was found.
@@ -10,7 +10,11 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod cook;
+mod history;
 mod hit;
+#[path = "../../tests/history/kit.rs"]
+#[expect(dead_code, reason = "the tests use the rest of it")]
+mod kit;
 mod latency;
 mod policy;
 mod scale;
@@ -20,6 +24,9 @@ fn main() {
     let wanted = |name: &str| if named.is_empty() { name != "big" } else { named.iter().any(|n| n == name) };
     if wanted("cook") {
         cook::beside_git_archive();
+    }
+    if wanted("history") {
+        history::beside_git();
     }
     if wanted("hit") {
         hit::beside_nginx();

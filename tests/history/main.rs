@@ -5,4 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod git;
+mod hostile;
 mod kit;
+mod packs;
+mod same;
