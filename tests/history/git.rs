@@ -4,7 +4,7 @@ use crate::common::fixtures::{WELL_FORMED, fixture};
 use crate::common::{git, git_line};
 use crate::kit::{bundled, fsck, objects, refs, snapshot, unpacked};
 use larder::cook::history::Subject;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// Repositories to be tested besides, `:` between them: real ones, of which none is part of larder.
@@ -46,7 +46,7 @@ fn same_in_both(archive: &Path, repository: &Path) {
     same(repository, &clone);
 }
 
-fn same(repository: &Path, copy: &PathBuf) {
+fn same(repository: &Path, copy: &Path) {
     assert_eq!(objects(copy), objects(repository), "{}", repository.display());
     assert_eq!(refs(copy), refs(repository), "{}", repository.display());
     let known = fsck(repository);

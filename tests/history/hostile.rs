@@ -38,7 +38,7 @@ fn tree(repository: &Path, blob: &[u8]) -> Sha1Git {
 }
 
 fn commit(repository: &Path, tree: Sha1Git, parents: &[Sha1Git]) -> Sha1Git {
-    let parents: String = parents.iter().map(|id| format!("parent {id}\n")).collect();
+    let parents = parents.iter().fold(String::new(), |text, id| text + &format!("parent {id}\n"));
     let who = "A <a@example.org> 0 +0000";
     object(repository, "commit", format!("tree {tree}\n{parents}author {who}\ncommitter {who}\n\nx\n").as_bytes())
 }

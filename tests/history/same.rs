@@ -23,21 +23,21 @@ fn history(commits: usize) -> TempDir {
         for at in 0..commits / 3 {
             let number = part * commits + at;
             let branch = if at % 7 == 3 { "side" } else { "main" };
-            let _ = write!(stream, "commit refs/heads/{branch}\nmark :{}\n", at + 1);
-            let _ = write!(stream, "committer C <c@example.org> {number} +0000\ndata 2\nx\n");
+            let _ = writeln!(stream, "commit refs/heads/{branch}\nmark :{}", at + 1);
+            let _ = writeln!(stream, "committer C <c@example.org> {number} +0000\ndata 2\nx");
             if (at == 0 || at == 3) && part > 0 {
-                let _ = write!(stream, "from refs/heads/{branch}^0\n");
+                let _ = writeln!(stream, "from refs/heads/{branch}^0");
             }
             if at % 20 == 19 {
-                let _ = write!(stream, "merge :{}\n", at - 2);
+                let _ = writeln!(stream, "merge :{}", at - 2);
             }
             for file in 0..3 {
-                let lines: String =
-                    (0..200).map(|n| format!("{}\n", n * (file + 1) + usize::from(n == at % 200))).collect();
-                let _ = write!(stream, "M 100644 inline d{}/f{file}\ndata {}\n{lines}\n", number % 5, lines.len());
+                let line = |n: usize| n * (file + 1) + usize::from(n == at % 200);
+                let lines = (0..200).fold(String::new(), |text, n| text + &line(n).to_string() + "\n");
+                let _ = writeln!(stream, "M 100644 inline d{}/f{file}\ndata {}\n{lines}", number % 5, lines.len());
             }
         }
-        let _ = write!(stream, "tag v{part}\nfrom refs/heads/main\ntagger T <t@example.org> 0 +0000\ndata 1\nt\n");
+        let _ = writeln!(stream, "tag v{part}\nfrom refs/heads/main\ntagger T <t@example.org> 0 +0000\ndata 1\nt");
         let mut import = git_command(folder.path())
             .args(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"])
             .stdin(Stdio::piped())

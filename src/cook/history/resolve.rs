@@ -261,10 +261,11 @@ impl<'a> Worker<'a> {
         const SPARE: usize = 1 << 20;
         const SPARES: usize = 16;
         self.kept -= frame.counted;
-        if let Content::Memory(bytes) = frame.content {
-            if bytes.capacity() <= SPARE && self.spare.len() < SPARES {
-                self.spare.push(bytes);
-            }
+        if let Content::Memory(bytes) = frame.content
+            && bytes.capacity() <= SPARE
+            && self.spare.len() < SPARES
+        {
+            self.spare.push(bytes);
         }
     }
 
