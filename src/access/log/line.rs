@@ -185,7 +185,7 @@ mod tests {
             ("/root/vault/directory/ID.zip", None),
             ("/root/vault/directory/ID.", None),
             ("/root/vault/content/ID.tar", None),
-            ("/root/vault/snapshot/ID", None),
+            ("/root/vault/snapshot/ID", Some("snapshot/ID.git.tar")),
             ("/root/vault/directory/4B825DC642CB6EB9A060E54BF8D69288FBEE4904", None),
             ("/root/vault/directory", None),
             ("/root/vault/../vault/directory/ID", None),
