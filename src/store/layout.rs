@@ -104,7 +104,7 @@ mod tests {
             format!("directory/82/4b/{ID}.tar.gz"),
             format!("directory/4b82/{ID}.tar.gz"),
             format!("directory/4b/82/{ID}"),
-            format!("directory/4b/82/{ID}.zip"),
+            format!("directory/4b/82/{ID}.rar"),
             format!("content/4b/82/{ID}.tar"),
             format!("directory/4B/82/{}.tar.gz", ID.to_uppercase()),
             format!("tmp/12-ab/{ID}.tar.gz"),

@@ -182,7 +182,7 @@ mod tests {
             ("/vault/directory/ID", None),
             ("/rootvault/directory/ID", None),
             ("/root/vault/directory/ID/status", None),
-            ("/root/vault/directory/ID.zip", None),
+            ("/root/vault/directory/ID.rar", None),
             ("/root/vault/directory/ID.", None),
             ("/root/vault/content/ID.tar", None),
             ("/root/vault/snapshot/ID", Some("snapshot/ID.git.tar")),
