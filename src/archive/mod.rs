@@ -68,6 +68,10 @@ pub trait Reader: Send {
     /// when the object is not a blob.
     fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError>;
 
+    /// Makes it remember more of what it reads, some 32 MiB, for who reads objects in the order of a
+    /// history rather than of one tree. It says nothing of what comes back.
+    fn widen(&mut self) {}
+
     /// Where the object is, or `None` when the archive has not got it. Nothing of it is read.
     fn place(&mut self, id: &Sha1Git) -> Result<Option<Place>, ArchiveError> {
         Ok(self.header(id)?.map(|_| Place::Elsewhere))

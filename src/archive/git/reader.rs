@@ -99,6 +99,10 @@ impl Reader for GitReader {
         result
     }
 
+    fn widen(&mut self) {
+        self.tools = Tools::wide();
+    }
+
     fn place(&mut self, id: &Sha1Git) -> Result<Option<archive::Place>, ArchiveError> {
         self.first_good(id, |_, _, copy| match copy {
             Copy::Packed(packs, place) => {
