@@ -88,6 +88,8 @@ pub enum FailureCode {
     MissingObject,
     /// An object's bytes do not have its id, or cannot be read as what they should be.
     CorruptObject,
+    /// The format cannot carry it as it is; another one can.
+    NotRepresentable,
     /// It took longer than `cook_timeout`.
     Timeout,
     /// There was no room for the draft.
@@ -102,11 +104,12 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HostileTree,
         Self::TooLarge,
         Self::MissingObject,
         Self::CorruptObject,
+        Self::NotRepresentable,
         Self::Timeout,
         Self::NoSpace,
         Self::Io,
@@ -122,6 +125,7 @@ impl FailureCode {
             Self::TooLarge => "too-large",
             Self::MissingObject => "missing-object",
             Self::CorruptObject => "corrupt-object",
+            Self::NotRepresentable => "not-representable",
             Self::Timeout => "timeout",
             Self::NoSpace => "no-space",
             Self::Io => "io",
@@ -148,6 +152,7 @@ impl FailureCode {
             | Self::TooLarge
             | Self::MissingObject
             | Self::CorruptObject
+            | Self::NotRepresentable
             | Self::Timeout
             | Self::Interrupted
             | Self::Blocked => false,

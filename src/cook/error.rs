@@ -43,6 +43,14 @@ pub enum CookError {
         /// The object.
         id: Sha1Git,
     },
+    /// The format cannot carry it as it is.
+    #[error("{what} cannot be in a fast-import stream: {reason}; the format `bundle` has it as it is")]
+    NotRepresentable {
+        /// The object or the ref.
+        what: String,
+        /// Which part of it, and why, odd bytes escaped.
+        reason: String,
+    },
     /// The archive could not be read. The message may hold a path.
     #[error("{action}: {cause}")]
     Archive {
@@ -79,6 +87,7 @@ impl CookError {
             Self::Missing { .. } => (FailureCode::MissingObject, self.to_string()),
             Self::Corrupt { .. } => (FailureCode::CorruptObject, self.to_string()),
             Self::Blocked { .. } => (FailureCode::Blocked, self.to_string()),
+            Self::NotRepresentable { .. } => (FailureCode::NotRepresentable, self.to_string()),
             Self::Archive { cause, .. } => {
                 (FailureCode::Io, format!("the archive could not be read: {}", cause.kind()))
             }
@@ -89,6 +98,11 @@ impl CookError {
             Self::Panicked => (FailureCode::Io, "the cook broke off because of an internal error".to_owned()),
         };
         Some(Failure { code, message })
+    }
+
+    /// `what` (an object or a ref) has something that a fast-import stream has not.
+    pub(crate) fn not_representable(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::NotRepresentable { what: what.into(), reason: reason.into() }
     }
 
     /// A tree at `path` (as in the bundle, any bytes) that is refused.

@@ -29,6 +29,7 @@ pub(crate) mod zstandard;
 
 pub use control::{Control, Progress, Reason};
 pub use error::CookError;
+pub(crate) use history::gitfast;
 pub use raw::raw;
 pub use root::{Root, root};
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod git_bundle;
 pub(crate) mod git_tar;
+pub(crate) mod gitfast;
 pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod pack;
@@ -83,7 +84,9 @@ pub fn cook(order: &Order<'_>, out: &mut dyn Write) -> Result<Cooked, CookError>
     let cooked = match order.format {
         Format::GitTar => git_tar::cook(order, &refs, out)?,
         Format::Bundle => git_bundle::cook(order, &refs, out)?,
+        Format::Gitfast => gitfast::cook(order, &refs, out)?,
         format => return Err(CookError::NotHistory { format }),
     };
-    Ok(Cooked { notes: notes(&refs), ..cooked })
+    let notes = notes(&refs).into_iter().chain(cooked.notes).collect();
+    Ok(Cooked { notes, ..cooked })
 }
