@@ -262,6 +262,7 @@ fn not_proven(error: &CookError) -> Response<Body> {
         CookError::TooLarge { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", failure.message),
         CookError::Corrupt { .. }
         | CookError::NotHistory { .. }
+        | CookError::NotRepresentable { .. }
         | CookError::Hostile { .. }
         | CookError::Output(_)
         | CookError::Cancelled(_)

@@ -48,9 +48,10 @@ impl Vault {
             ThroughError::Failed(failure) => {
                 let status = match failure.code {
                     FailureCode::Blocked => return self.not_ordered(&OrderError::Blocked { reason: None }),
-                    FailureCode::HostileTree | FailureCode::TooLarge | FailureCode::CorruptObject => {
-                        StatusCode::UNPROCESSABLE_ENTITY
-                    }
+                    FailureCode::HostileTree
+                    | FailureCode::TooLarge
+                    | FailureCode::CorruptObject
+                    | FailureCode::NotRepresentable => StatusCode::UNPROCESSABLE_ENTITY,
                     FailureCode::MissingObject => StatusCode::NOT_FOUND,
                     FailureCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
                     FailureCode::NoSpace | FailureCode::Io | FailureCode::Interrupted => {

@@ -1,6 +1,6 @@
 //! From a format to the function that reads it: the one place that knows all of them.
 
-use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, git_bundle, git_tar, raw};
+use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, git_bundle, git_tar, gitfast, raw};
 use crate::key::{Format, Sha1Git};
 use std::fs::File;
 use std::io::Read;
@@ -41,7 +41,7 @@ pub fn bundle(format: Format, input: Input<'_>) -> Result<Checked, VerifyError> 
         }
         Format::GitTar => Ok(Checked::History(git_tar(input.file(format)?)?)),
         Format::Bundle => Ok(Checked::History(git_bundle(input.file(format)?)?)),
-        Format::Gitfast => Err(VerifyError::Unsupported(format)),
+        Format::Gitfast => Ok(Checked::History(gitfast(input.stream()?)?)),
     }
 }
 

@@ -11,6 +11,7 @@ mod checked;
 mod echo;
 mod git_bundle;
 mod git_tar;
+mod gitfast;
 mod gunzip;
 mod history;
 mod member;
@@ -26,6 +27,7 @@ mod zip;
 
 pub use agreement::{Differs, agrees};
 pub use checked::{Checked, Input, bundle, is_streaming};
+pub use gitfast::gitfast;
 pub use history::History;
 pub use proof::{MAX_PROOF, Proof, Proven};
 
@@ -122,6 +124,14 @@ pub enum VerifyError {
     #[error("at byte {at}: {reason}")]
     Git {
         /// Where, in bytes of the bundle.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bytes are not those of a fast-import stream as larder writes them.
+    #[error("at byte {at} of the stream: {reason}")]
+    Stream {
+        /// Where, in bytes of the stream before it was deflated.
         at: u64,
         /// What is wrong.
         reason: String,
