@@ -90,6 +90,7 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         max_queue: settings.max_queue,
         max_bundle_size: settings.max_bundle_size,
         cook_timeout: settings.cook_timeout,
+        gitfast_lossy: settings.gitfast_lossy,
         room: room_limits(settings),
     }
 }

@@ -54,6 +54,8 @@ pub struct Settings {
     /// Longest time of one cook.
     #[serde(serialize_with = "text::span")]
     pub cook_timeout: Duration,
+    /// Whether `gitfast.gz` may be made without what fast-import has no word for.
+    pub gitfast_lossy: bool,
     /// How long a stop waits for what is running.
     #[serde(serialize_with = "text::span")]
     pub stop_grace: Duration,
@@ -120,6 +122,7 @@ impl Settings {
             max_queue: raw.max_queue.unwrap_or(10_000),
             max_bundle_size: raw.max_bundle_size.unwrap_or(ByteSize::gib(16)).as_u64(),
             cook_timeout: raw.cook_timeout.map_or(Duration::from_hours(1), |span| span.0),
+            gitfast_lossy: raw.gitfast_lossy.unwrap_or(false),
             stop_grace: raw.stop_grace.map_or(Duration::from_secs(30), |span| span.0),
             max_size: raw.max_size.map(|size| size.as_u64()),
             min_free: raw.min_free.unwrap_or(MinFree::Percent(5)),

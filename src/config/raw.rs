@@ -52,6 +52,18 @@ pub struct Raw {
     /// Longest time of one cook
     #[arg(long, env = "LARDER_COOK_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
     pub cook_timeout: Option<Span>,
+    /// Leave out of gitfast.gz what fast-import has no word for (signatures), and mark the bundle lossy
+    #[arg(
+        long,
+        env = "LARDER_GITFAST_LOSSY",
+        global = true,
+        hide_short_help = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub gitfast_lossy: Option<bool>,
     /// How long running cooks and downloads may go on when larder is told to stop
     #[arg(long, env = "LARDER_STOP_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
     pub stop_grace: Option<Span>,
@@ -132,6 +144,7 @@ impl Raw {
             max_queue: self.max_queue.or(below.max_queue),
             max_bundle_size: self.max_bundle_size.or(below.max_bundle_size),
             cook_timeout: self.cook_timeout.or(below.cook_timeout),
+            gitfast_lossy: self.gitfast_lossy.or(below.gitfast_lossy),
             stop_grace: self.stop_grace.or(below.stop_grace),
             max_size: self.max_size.or(below.max_size),
             min_free: self.min_free.or(below.min_free),

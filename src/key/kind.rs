@@ -182,8 +182,7 @@ impl Format {
         match self {
             Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => matches!(kind, Directory | Revision | Release),
             Self::GitTar => matches!(kind, Directory | Revision | Release | Snapshot),
-            Self::Bundle => matches!(kind, Revision | Release | Snapshot),
-            Self::Gitfast => false,
+            Self::Bundle | Self::Gitfast => matches!(kind, Revision | Release | Snapshot),
             Self::Raw => matches!(kind, Content),
         }
     }

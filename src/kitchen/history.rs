@@ -25,7 +25,7 @@ impl Kitchen {
             format: key.format(),
             threads: limits.cook_threads,
             max_size: limits.max_bundle_size,
-            lossy: false,
+            lossy: limits.gitfast_lossy,
             scratch: shared.store.data(),
             room: &|bytes| scratch.borrow_mut().reach(bytes),
             control,

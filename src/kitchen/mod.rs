@@ -63,6 +63,8 @@ pub struct Limits {
     pub max_bundle_size: u64,
     /// Longest time of one cook.
     pub cook_timeout: Duration,
+    /// Whether `gitfast.gz` may be made without what fast-import has no word for.
+    pub gitfast_lossy: bool,
     /// What the store may take of the disk.
     pub room: RoomLimits,
 }
