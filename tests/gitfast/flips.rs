@@ -1,0 +1,75 @@
+//! A byte that changes anywhere is noticed.
+
+use super::workshop::{PLAIN, Refs, cooked, refs_of, stream};
+use flate2::{Compress, Compression, FlushCompress};
+use larder::verify::{History, VerifyError, gitfast};
+use tempfile::TempDir;
+
+/// One of these at each byte, in turn.
+const FLIPS: [u8; 7] = [1, 2, 4, 0x10, 0x20, 0x80, 0xff];
+
+fn bundle() -> (Vec<u8>, Refs) {
+    let folder = TempDir::new().unwrap();
+    super::rich(folder.path());
+    let (subject, refs) = refs_of(folder.path());
+    (cooked(&[folder.path()], &subject, &PLAIN).unwrap().0, refs)
+}
+
+/// A gzip member as a bundle's, of any stream.
+fn deflated(stream: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(2 * stream.len() + 1000);
+    if !stream.is_empty() {
+        Compress::new(Compression::new(6), false).compress_vec(stream, &mut body, FlushCompress::Full).unwrap();
+    }
+    body.extend_from_slice(&[3, 0]);
+    let length = u32::try_from(stream.len()).unwrap();
+    let trailer = [crc32fast::hash(stream).to_le_bytes(), length.to_le_bytes()].concat();
+    [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &body, &trailer].concat()
+}
+
+/// Whether a reader who knows the refs sees that something is wrong.
+fn is_noticed(found: Result<History, VerifyError>, refs: &Refs) -> bool {
+    found.map_or(true, |history| Refs::from_iter(history.refs) != *refs)
+}
+
+#[test]
+fn every_changed_byte_of_the_stream_is_noticed() {
+    let (bundle, refs) = bundle();
+    let mut stream = stream(&bundle);
+    assert!(!is_noticed(gitfast(&deflated(&stream)[..]), &refs));
+    for at in 0..stream.len() {
+        let flip = FLIPS[at % FLIPS.len()];
+        stream[at] ^= flip;
+        assert!(is_noticed(gitfast(&deflated(&stream)[..]), &refs), "byte {at}, {flip:#x}");
+        stream[at] ^= flip;
+    }
+}
+
+#[test]
+fn every_cut_and_every_doubled_line_is_noticed() {
+    let (bundle, refs) = bundle();
+    let stream = stream(&bundle);
+    for at in (0..stream.len()).step_by(7) {
+        assert!(gitfast(&deflated(&stream[..at])[..]).is_err(), "cut at {at}");
+    }
+    let mut start = 0;
+    for line in stream.split_inclusive(|byte| *byte == b'\n') {
+        let end = start + line.len();
+        let doubled = [&stream[..end], &stream[start..]].concat();
+        assert!(is_noticed(gitfast(&deflated(&doubled)[..]), &refs), "{}", line.escape_ascii());
+        let left_out = [&stream[..start], &stream[end..]].concat();
+        assert!(is_noticed(gitfast(&deflated(&left_out)[..]), &refs), "{}", line.escape_ascii());
+        start = end;
+    }
+}
+
+#[test]
+fn every_changed_byte_of_the_gzip_is_noticed() {
+    let (mut bundle, refs) = bundle();
+    for at in 0..bundle.len() {
+        let flip = FLIPS[at % FLIPS.len()];
+        bundle[at] ^= flip;
+        assert!(is_noticed(gitfast(&bundle[..]), &refs), "byte {at}, {flip:#x}");
+        bundle[at] ^= flip;
+    }
+}
