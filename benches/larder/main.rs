@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook history hit status start policy scale delete big` for those named.
+//! `cargo bench -- cook gitfast history hit status start policy scale delete big` for those named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
 //! does not. `benches/README.md` keeps what was found.
@@ -10,6 +10,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod cook;
+mod gitfast;
 mod history;
 mod hit;
 #[path = "../../tests/history/kit.rs"]
@@ -24,6 +25,9 @@ fn main() {
     let wanted = |name: &str| if named.is_empty() { name != "big" } else { named.iter().any(|n| n == name) };
     if wanted("cook") {
         cook::beside_git_archive();
+    }
+    if wanted("gitfast") {
+        gitfast::beside_git_fast_export();
     }
     if wanted("history") {
         history::beside_git();
