@@ -6,10 +6,10 @@
 //! | layer | rooms | rule |
 //! |---|---|---|
 //! | 0 | `time` `key` `bundle` `limits` | plain data |
-//! | 1 | `archive::{object, snapshot}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 1 | `archive::{object, snapshot}` `archiver::{pattern, request, settings, source, structure, task, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
-//! | 4 | `kitchen` | tokio from here up |
+//! | 4 | `kitchen` `archiver` | tokio from here up |
 //! | 5 | `http` `get` | statuses, headers, bodies; the client of another larder |
 //! | 6 | `cli` `config` `main` | wiring |
 //!
@@ -24,6 +24,7 @@
 
 pub mod access;
 pub mod archive;
+pub mod archiver;
 pub mod bundle;
 pub mod catalogue;
 pub mod cli;

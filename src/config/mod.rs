@@ -13,6 +13,7 @@ pub use listen::Listen;
 pub use raw::Raw;
 pub use span::Span;
 
+use crate::archiver::settings::Archiver;
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
 use anyhow::{Context, bail};
@@ -97,6 +98,8 @@ pub struct Settings {
     /// The server that `larder get` asks for a SWHID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// Upstreams of archives.
+    pub archiver: Archiver,
 }
 
 impl Settings {
@@ -139,6 +142,7 @@ impl Settings {
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
             server: raw.server,
+            archiver: Archiver::new(raw.archiver)?,
         };
         settings.check()?;
         Ok(settings)

@@ -1,6 +1,7 @@
 //! What the user wrote, before it is validated: one list of names for flags, variables and the file.
 
 use super::{Listen, Span};
+use crate::archiver::settings::RawArchiver;
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
 use anyhow::Context;
@@ -119,6 +120,10 @@ pub struct Raw {
     /// URL of the server that `larder get` asks for a SWHID; its flag is that command's own
     #[arg(skip)]
     pub server: Option<String>,
+    /// Upstreams of archives: a table of the file only
+    #[arg(skip)]
+    #[serde(default)]
+    pub archiver: RawArchiver,
 }
 
 impl Raw {
@@ -161,6 +166,7 @@ impl Raw {
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),
             server: self.server.or(below.server),
+            archiver: self.archiver.over(below.archiver),
         }
     }
 }

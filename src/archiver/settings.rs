@@ -1,0 +1,160 @@
+//! `[archiver]` of the settings: the sources, and what holds for all of them. Plain values, validated.
+
+use super::source::{RawSource, Source, SourceError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// `[archiver]` as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawArchiver {
+    #[serde(default)]
+    sources: BTreeMap<String, RawSource>,
+    upstream_missing: Option<Missing>,
+    fetches: Option<usize>,
+    max_waiting: Option<u64>,
+    remember_failures: Option<String>,
+    keep_tasks: Option<String>,
+}
+
+impl RawArchiver {
+    /// These settings, and `below`'s where nothing was said; a source is taken whole.
+    #[must_use]
+    pub fn over(mut self, below: Self) -> Self {
+        for (name, source) in below.sources {
+            self.sources.entry(name).or_insert(source);
+        }
+        Self {
+            sources: self.sources,
+            upstream_missing: self.upstream_missing.or(below.upstream_missing),
+            fetches: self.fetches.or(below.fetches),
+            max_waiting: self.max_waiting.or(below.max_waiting),
+            remember_failures: self.remember_failures.or(below.remember_failures),
+            keep_tasks: self.keep_tasks.or(below.keep_tasks),
+        }
+    }
+}
+
+/// What a task says whose upstream has no such archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// FAILURE, with the upstream's status.
+    #[default]
+    Failure,
+    /// SUCCESS without URLs, as clients of old expect.
+    Success,
+}
+
+/// `[archiver]` in force. Serializes as one that says the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Archiver {
+    /// What a task says whose upstream has no such archive.
+    pub upstream_missing: Missing,
+    /// Fetches at once, from all upstreams.
+    pub fetches: usize,
+    /// Tasks that may wait; more are refused with 503.
+    pub max_waiting: u64,
+    /// A failed fetch is not tried again for so long, whoever asks.
+    #[serde(serialize_with = "span")]
+    pub remember_failures: Duration,
+    /// How long a task that has ended can be asked for.
+    #[serde(serialize_with = "span")]
+    pub keep_tasks: Duration,
+    /// The sources by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Source>,
+}
+
+impl Archiver {
+    /// Validates `raw` and fills in the defaults.
+    ///
+    /// # Errors
+    /// A value that cannot be used; the message names the key.
+    pub fn new(raw: RawArchiver) -> Result<Self, SettingsError> {
+        let sources = raw.sources.into_iter().map(|(name, source)| Ok((name.clone(), Source::new(&name, source)?)));
+        let settings = Self {
+            upstream_missing: raw.upstream_missing.unwrap_or_default(),
+            fetches: raw.fetches.unwrap_or(8),
+            max_waiting: raw.max_waiting.unwrap_or(1000),
+            remember_failures: time("remember_failures", raw.remember_failures, Duration::from_mins(1))?,
+            keep_tasks: time("keep_tasks", raw.keep_tasks, Duration::from_hours(24))?,
+            sources: sources.collect::<Result<_, SourceError>>()?,
+        };
+        if settings.fetches == 0 || settings.fetches > 256 {
+            return Err(SettingsError::Value { key: "fetches", what: "is a number from 1 to 256".to_owned() });
+        }
+        Ok(settings)
+    }
+
+    /// How many fetches at once each upstream's host takes: the least that a source of it says.
+    #[must_use]
+    pub fn at_once(&self) -> BTreeMap<String, usize> {
+        let mut hosts = BTreeMap::new();
+        for source in self.sources.values() {
+            let most = hosts.entry(source.host().to_owned()).or_insert(source.at_once);
+            *most = source.at_once.min(*most);
+        }
+        hosts
+    }
+}
+
+/// Settings of the Archiver that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A source's.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// One for all sources.
+    #[error("archiver.{key}: {what}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        what: String,
+    },
+}
+
+fn time(key: &'static str, text: Option<String>, default: Duration) -> Result<Duration, SettingsError> {
+    let Some(text) = text else { return Ok(default) };
+    humantime::parse_duration(&text).map_err(|error| SettingsError::Value { key, what: error.to_string() })
+}
+
+fn span<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same_settings() {
+        let text = r#"
+            upstream_missing = "success"
+            fetches = 3
+            [sources.hgmo]
+            preset = "hgweb"
+            base = "https://hg.mozilla.org"
+            repos = ["mozilla-central", "integration/*"]
+            max_size = "1GiB"
+            timeout = "10m"
+            token_env = "HG_TOKEN"
+            headers = { X-Asked-By = "larder" }
+            [sources.hgmo.defaults]
+            subdir = "testing/mozharness"
+        "#;
+        let settings = Archiver::new(toml::from_str(text).unwrap()).unwrap();
+        assert_eq!(settings.sources["hgmo"].max_size, 1 << 30);
+        let printed = toml::to_string(&settings).unwrap();
+        assert_eq!(Archiver::new(toml::from_str(&printed).unwrap()).unwrap(), settings, "{printed}");
+    }
+
+    #[test]
+    fn a_host_is_asked_as_seldom_as_its_most_careful_source_says() {
+        let text = "[sources.a]\nurl = \"http://h:1/{rev}\"\nat_once = 2\n[sources.b]\nurl = \"http://h:1/x/{rev}\"";
+        let settings = Archiver::new(toml::from_str(text).unwrap()).unwrap();
+        assert_eq!(settings.at_once(), BTreeMap::from([("h:1".to_owned(), 2)]));
+    }
+}

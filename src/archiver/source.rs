@@ -1,0 +1,334 @@
+//! A source: a named upstream of archives, as the settings describe it, validated. Pure data; knows
+//! presets, templates and allow-lists, and neither the network nor a clock. The token of a source
+//! is named here (a file, a variable) and read only when something is fetched.
+
+use super::pattern::fits;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What may stand in a URL as it is; all else of a parameter is escaped.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The suffixes whose archives larder can read through; no others are fetched.
+pub const SUFFIXES: [&str; 5] = ["tar.gz", "tgz", "tar.bz2", "tar", "zip"];
+
+/// The parameters that a template may name.
+const PLACEHOLDERS: [&str; 5] = ["repo", "name", "rev", "suffix", "subdir"];
+
+/// A source as it is written: `[archiver.sources.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    preset: Option<Preset>,
+    base: Option<String>,
+    url: Option<String>,
+    suffixes: Option<Vec<String>>,
+    #[serde(default)]
+    repos: Vec<String>,
+    revisions: Option<Vec<String>>,
+    #[serde(default)]
+    defaults: Defaults,
+    max_size: Option<bytesize::ByteSize>,
+    max_unpacked: Option<bytesize::ByteSize>,
+    timeout: Option<String>,
+    stall_timeout: Option<String>,
+    retries: Option<u32>,
+    retry_wait: Option<String>,
+    at_once: Option<usize>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    token_file: Option<PathBuf>,
+    token_env: Option<String>,
+    token_header: Option<String>,
+    token_prefix: Option<String>,
+    redirects: Option<Vec<String>>,
+    #[serde(default)]
+    private_addresses: bool,
+    #[serde(default)]
+    immutable: bool,
+}
+
+/// A kind of forge whose URLs are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Preset {
+    Hgweb,
+    Github,
+    Gitlab,
+    Gitea,
+    Cgit,
+}
+
+/// What stands for a parameter that a request leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// The repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The suffix; without one the first of `suffixes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// The subdirectory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subdir: Option<String>,
+    /// The region that is preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// A source in force. Serializes as a [`RawSource`] that says the same; holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its name, as it stands in URLs.
+    #[serde(skip)]
+    pub name: String,
+    /// The template of its URLs.
+    pub url: String,
+    /// Suffixes that may be asked for, of [`SUFFIXES`].
+    pub suffixes: Vec<String>,
+    /// Patterns of the repositories that may be asked for.
+    pub repos: Vec<String>,
+    /// What a revision looks like: `hash`, `full-hash`, or patterns of names.
+    pub revisions: Vec<String>,
+    /// What stands for a parameter that a request leaves out.
+    pub defaults: Defaults,
+    /// Largest archive, in bytes.
+    #[serde(serialize_with = "size")]
+    pub max_size: u64,
+    /// Most bytes that an archive may unpack to.
+    #[serde(serialize_with = "size")]
+    pub max_unpacked: u64,
+    /// Longest time of one try.
+    #[serde(serialize_with = "span")]
+    pub timeout: Duration,
+    /// Longest time without a byte.
+    #[serde(serialize_with = "span")]
+    pub stall_timeout: Duration,
+    /// How often a fetch is tried again.
+    pub retries: u32,
+    /// About how long to wait before the first retry; five times as long before each further one.
+    #[serde(serialize_with = "span")]
+    pub retry_wait: Duration,
+    /// Fetches at once from this upstream's host.
+    pub at_once: usize,
+    /// Headers sent along; no secrets.
+    pub headers: BTreeMap<String, String>,
+    /// File that holds the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Variable that holds the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_env: Option<String>,
+    /// The header that the token is sent in.
+    pub token_header: String,
+    /// What stands before the token there.
+    pub token_prefix: String,
+    /// Patterns of hosts that redirects may lead to, besides the upstream's own.
+    pub redirects: Vec<String>,
+    /// Whether the upstream may have an address that is not public.
+    pub private_addresses: bool,
+    /// Whether other bytes at a later fetch are a fault, and refused.
+    pub immutable: bool,
+}
+
+impl Source {
+    /// Validates what was written of the source `name`.
+    ///
+    /// # Errors
+    /// Which key cannot be used, and why.
+    pub fn new(name: &str, raw: RawSource) -> Result<Self, SourceError> {
+        let fault = |what: String| SourceError { name: name.to_owned(), what };
+        let (template, suffixes, redirects) = preset(&raw).map_err(fault)?;
+        let token_header = raw.token_header.unwrap_or_else(|| "Authorization".to_owned());
+        let bearer = if token_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
+        let time = |key: &str, text: Option<String>, default| time(key, text, default).map_err(fault);
+        let source = Self {
+            name: name.to_owned(),
+            url: template,
+            suffixes: raw.suffixes.unwrap_or(suffixes),
+            repos: raw.repos,
+            revisions: raw.revisions.unwrap_or_else(|| vec!["hash".to_owned()]),
+            defaults: raw.defaults,
+            max_size: raw.max_size.map_or(4 << 30, |size| size.as_u64()),
+            max_unpacked: raw.max_unpacked.map_or(32 << 30, |size| size.as_u64()),
+            timeout: time("timeout", raw.timeout, Duration::from_mins(30))?,
+            stall_timeout: time("stall_timeout", raw.stall_timeout, Duration::from_mins(1))?,
+            retries: raw.retries.unwrap_or(3),
+            retry_wait: time("retry_wait", raw.retry_wait, Duration::from_secs(5))?,
+            at_once: raw.at_once.unwrap_or(4),
+            headers: raw.headers,
+            token_file: raw.token_file,
+            token_env: raw.token_env,
+            token_prefix: raw.token_prefix.unwrap_or_else(|| bearer.to_owned()),
+            token_header,
+            redirects: raw.redirects.unwrap_or(redirects),
+            private_addresses: raw.private_addresses,
+            immutable: raw.immutable,
+        };
+        source.check().map_err(fault)?;
+        Ok(source)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.name == "status" || !is_word(&self.name) {
+            return Err("a source's name is made of letters, digits, - and _, and is not `status`".to_owned());
+        }
+        check_template(&self.url)?;
+        if self.suffixes.is_empty() {
+            return Err("suffixes must name one at least".to_owned());
+        }
+        if let Some(unknown) = self.suffixes.iter().find(|suffix| !SUFFIXES.contains(&suffix.as_str())) {
+            return Err(format!("suffixes: {unknown:?} is none of {}", SUFFIXES.join(", ")));
+        }
+        if self.defaults.suffix.as_ref().is_some_and(|suffix| !self.suffixes.contains(suffix)) {
+            return Err("defaults.suffix is none of suffixes".to_owned());
+        }
+        if self.takes("repo") && self.repos.is_empty() {
+            return Err("repos must say which repositories may be asked for: [\"**\"] is all".to_owned());
+        }
+        if self.at_once == 0 || self.max_size == 0 || self.retries > 10 {
+            return Err("at_once and max_size are at least 1, retries at most 10".to_owned());
+        }
+        if self.token_file.is_some() && self.token_env.is_some() {
+            return Err("the token comes from token_file or from token_env, not both".to_owned());
+        }
+        for (header, value) in &self.headers {
+            let secret = ["authorization", "cookie", "token", "secret", "key"];
+            if secret.iter().any(|word| header.to_ascii_lowercase().contains(word)) {
+                return Err(format!("headers.{header}: a secret is not for this file: name a token_file or token_env"));
+            }
+            if !is_word(header) || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+                return Err(format!("headers.{header} is no header"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the template has this placeholder.
+    #[must_use]
+    pub fn takes(&self, placeholder: &str) -> bool {
+        self.url.contains(&format!("{{{placeholder}}}"))
+    }
+
+    /// Whether this repository may be asked for.
+    #[must_use]
+    pub fn allows(&self, repo: &str) -> bool {
+        self.repos.iter().any(|pattern| fits(pattern, repo))
+    }
+
+    /// Whether this looks like a revision of the source.
+    #[must_use]
+    pub fn is_revision(&self, rev: &str) -> bool {
+        let hex = rev.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        self.revisions.iter().any(|pattern| match pattern.as_str() {
+            "hash" => hex && (7..=64).contains(&rev.len()),
+            "full-hash" => hex && matches!(rev.len(), 40 | 64),
+            pattern => fits(pattern, rev),
+        })
+    }
+
+    /// The URL of an archive. The parameters are legal already.
+    #[must_use]
+    pub fn archive_url(&self, repo: &str, rev: &str, suffix: &str, subdir: &str) -> String {
+        let name = repo.rsplit('/').next().unwrap_or(repo);
+        let name = name.strip_suffix(".git").unwrap_or(name);
+        let mut url = self.url.clone();
+        for (placeholder, value) in
+            [("repo", repo), ("name", name), ("rev", rev), ("suffix", suffix), ("subdir", subdir)]
+        {
+            // No value holds a brace once it is escaped, so none is taken for a placeholder.
+            url = url.replace(&format!("{{{placeholder}}}"), &utf8_percent_encode(value, ESCAPED).to_string());
+        }
+        url.truncate(url.trim_end_matches('/').len());
+        url
+    }
+
+    /// The host of the upstream, with its port where one is named: what fetches are counted by.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        authority(&self.url).unwrap_or_default()
+    }
+}
+
+/// A source that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("archiver.sources.{name}: {what}")]
+pub struct SourceError {
+    name: String,
+    what: String,
+}
+
+/// The template, the suffixes and the hosts of redirects that go without saying.
+fn preset(raw: &RawSource) -> Result<(String, Vec<String>, Vec<String>), String> {
+    let Some(preset) = raw.preset else {
+        let url = raw.url.clone().ok_or("a source has a preset or a url")?;
+        return Ok((url, vec!["tar.gz".to_owned()], Vec::new()));
+    };
+    if raw.url.is_some() {
+        return Err("a source has a preset or a url, not both".to_owned());
+    }
+    let (base, path, suffixes): (Option<&str>, &str, &[&str]) = match preset {
+        Preset::Hgweb => (None, "/{repo}/archive/{rev}.{suffix}/{subdir}", &["tar.gz", "tar.bz2", "zip"]),
+        Preset::Github => (Some("https://github.com"), "/{repo}/archive/{rev}.{suffix}", &["tar.gz", "zip"]),
+        Preset::Gitlab => (
+            Some("https://gitlab.com"),
+            "/{repo}/-/archive/{rev}/{name}-{rev}.{suffix}",
+            &["tar.gz", "tar.bz2", "tar", "zip"],
+        ),
+        Preset::Gitea => (None, "/{repo}/archive/{rev}.{suffix}", &["tar.gz", "zip"]),
+        Preset::Cgit => (None, "/{repo}/snapshot/{name}-{rev}.{suffix}", &["tar.gz", "tar.bz2", "tar", "zip"]),
+    };
+    let base = raw.base.as_deref().or(base).ok_or("base: say where this forge is, https://hg.example.org")?;
+    let redirects = if base == "https://github.com" { vec!["codeload.github.com".to_owned()] } else { Vec::new() };
+    let suffixes = suffixes.iter().map(|&suffix| suffix.to_owned()).collect();
+    Ok((format!("{}{path}", base.trim_end_matches('/')), suffixes, redirects))
+}
+
+fn check_template(template: &str) -> Result<(), String> {
+    let host = authority(template).filter(|host| !host.is_empty());
+    let host = host.ok_or("url begins with https:// or http:// and a host")?;
+    if host.contains(['{', '@']) {
+        return Err("url: the host is fixed, and holds no user".to_owned());
+    }
+    if !template.bytes().all(|b| b.is_ascii_graphic()) || template.contains('#') {
+        return Err("url holds something that no URL has".to_owned());
+    }
+    for part in template.split('{').skip(1) {
+        let name = part.split('}').next().filter(|name| part.len() > name.len()).unwrap_or_default();
+        if !PLACEHOLDERS.contains(&name) {
+            return Err(format!("url: {{{name}}} is none of {{repo}} {{name}} {{rev}} {{suffix}} {{subdir}}"));
+        }
+    }
+    if template.contains("{rev}") { Ok(()) } else { Err("url: {rev} is missing".to_owned()) }
+}
+
+fn authority(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    rest.split(['/', '?']).next()
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+fn time(key: &str, text: Option<String>, default: Duration) -> Result<Duration, String> {
+    let Some(text) = text else { return Ok(default) };
+    humantime::parse_duration(&text).map_err(|error| format!("{key}: {error}"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes a reference to the field")]
+fn size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{bytes}B"))
+}
+
+fn span<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*span))
+}
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+//! Tables of sources: presets, templates, and what is refused.
+
+use super::*;
+
+fn source(text: &str) -> Result<Source, String> {
+    let raw: RawSource = toml::from_str(text).map_err(|error| error.to_string())?;
+    Source::new("s", raw).map_err(|error| error.to_string())
+}
+
+#[test]
+fn presets_make_the_urls_of_their_forges() {
+    let cases = [
+        ("hgweb", "https://hg.x.org", "", "https://hg.x.org/a/b/archive/3d11cb4f31b9.tar.gz"),
+        ("hgweb", "https://hg.x.org/", "t/m", "https://hg.x.org/a/b/archive/3d11cb4f31b9.tar.gz/t/m"),
+        ("github", "https://github.com", "", "https://github.com/a/b/archive/3d11cb4f31b9.tar.gz"),
+        ("gitlab", "https://gitlab.com", "", "https://gitlab.com/a/b/-/archive/3d11cb4f31b9/b-3d11cb4f31b9.tar.gz"),
+        ("gitea", "https://x.org/git", "", "https://x.org/git/a/b/archive/3d11cb4f31b9.tar.gz"),
+        ("cgit", "https://x.org", "", "https://x.org/a/b/snapshot/b-3d11cb4f31b9.tar.gz"),
+    ];
+    for (preset, base, subdir, url) in cases {
+        let source = source(&format!("preset = {preset:?}\nbase = {base:?}\nrepos = [\"**\"]")).unwrap();
+        assert_eq!(source.archive_url("a/b", "3d11cb4f31b9", "tar.gz", subdir), url);
+    }
+}
+
+#[test]
+fn a_template_of_ones_own_is_filled_and_its_values_are_escaped() {
+    let text = "url = \"https://hg.mozilla.org/{repo}/archive/{rev}.{suffix}/testing/mozharness\"\nrepos = [\"*\"]";
+    let hg = source(text).unwrap();
+    let url = "https://hg.mozilla.org/mozilla-central/archive/3d11cb4f31b9.tar.gz/testing/mozharness";
+    assert_eq!(hg.archive_url("mozilla-central", "3d11cb4f31b9", "tar.gz", ""), url);
+    assert_eq!(hg.host(), "hg.mozilla.org");
+    let escaped = hg.archive_url("{rev}", "a?b", "zip", "");
+    assert_eq!(escaped, "https://hg.mozilla.org/%7Brev%7D/archive/a%3Fb.zip/testing/mozharness");
+}
+
+#[test]
+fn what_a_revision_looks_like_is_the_sources_to_say() {
+    let base = "url = \"https://x.org/{rev}\"\n";
+    let hash = source(base).unwrap();
+    for (rev, is) in [("3d11cb4f31b9", true), ("3D11CB4F31B9", false), ("tip", false), ("abc123", false)] {
+        assert_eq!(hash.is_revision(rev), is, "{rev}");
+    }
+    let tags = source(&format!("{base}revisions = [\"full-hash\", \"v*\"]")).unwrap();
+    assert!(tags.is_revision("v1.2") && !tags.is_revision("3d11cb4f31b9") && tags.is_revision(&"a".repeat(40)));
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let cases = [
+        ("", "a preset or a url"),
+        ("preset = \"hgweb\"", "base"),
+        ("preset = \"github\"", "repos"),
+        ("preset = \"sourceforge\"", "sourceforge"),
+        ("url = \"https://{repo}.x.org/{rev}\"", "host"),
+        ("url = \"https://u:p@x.org/{rev}\"", "host"),
+        ("url = \"ftp://x.org/{rev}\"", "https://"),
+        ("url = \"https://x.org/\"", "{rev}"),
+        ("url = \"https://x.org/{rev}/{branch}\"", "{branch}"),
+        ("url = \"https://x.org/{rev\"", "url"),
+        ("url = \"https://x.org/{rev}\"\nsuffixes = [\"tar.xz\"]", "tar.xz"),
+        ("url = \"https://x.org/{rev}\"\nsuffixes = []", "suffixes"),
+        ("url = \"https://x.org/{rev}\"\ntimeout = \"soon\"", "timeout"),
+        ("url = \"https://x.org/{rev}\"\nheaders = { Authorization = \"x\" }", "token_file"),
+        ("url = \"https://x.org/{rev}\"\ntoken_env = \"A\"\ntoken_file = \"b\"", "not both"),
+        ("url = \"https://x.org/{rev}\"\nmax_sise = \"1GiB\"", "max_sise"),
+    ];
+    for (text, word) in cases {
+        let error = source(text).unwrap_err();
+        assert!(error.contains(word), "{text}: {error}");
+    }
+    let named = Source::new("status", toml::from_str("url = \"https://x.org/{rev}\"").unwrap()).unwrap_err();
+    assert!(named.to_string().contains("archiver.sources.status"), "{named}");
+}
