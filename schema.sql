@@ -119,6 +119,74 @@ CREATE INDEX cook_ready ON cook (ready_at, seq) WHERE owner IS NULL AND root IS 
 CREATE INDEX cook_by_owner ON cook (owner) WHERE owner IS NOT NULL;
 CREATE INDEX cook_by_root ON cook (root) WHERE root IS NOT NULL;
 
+-- What a request to the Archiver stands for: one row for each set of parameters that was ever asked for
+-- and not forgotten since. The bytes are the bundle (content, `content`, raw), which may be collected
+-- while the row stays: then the next request fetches again.
+CREATE TABLE archiver_alias (
+    id              INTEGER PRIMARY KEY,
+    key             BLOB    NOT NULL UNIQUE CHECK (length(key) = 32), -- BLAKE3 of the six that follow
+    source          TEXT    NOT NULL,
+    repo            TEXT    NOT NULL,
+    rev             TEXT    NOT NULL,
+    suffix          TEXT    NOT NULL,
+    subdir          TEXT    NOT NULL,
+    url             TEXT    NOT NULL,                     -- of the upstream
+    content         BLOB    CHECK (length(content) = 20), -- sha1git of the bytes; NULL until they came
+    size            INTEGER CHECK (size >= 0),
+    media_type      TEXT,                                 -- the upstream's Content-Type
+    file_name       TEXT,                                 -- from its Content-Disposition
+    directory       BLOB    CHECK (length(directory) = 20), -- the tree below the top directory
+    directory_size  INTEGER CHECK (directory_size >= 0),  -- of the tree object
+    no_directory    TEXT,                                 -- why there is none
+    fetched_at      INTEGER,
+    first_content   BLOB    CHECK (length(first_content) = 20), -- what the first fetch brought
+    drifts          INTEGER NOT NULL DEFAULT 0 CHECK (drifts >= 0), -- fetches that brought other bytes
+    drift_content   BLOB    CHECK (length(drift_content) = 20), -- what the last of these brought
+    drifted_at      INTEGER,
+    CHECK ((content IS NULL) = (fetched_at IS NULL)),
+    CHECK (content IS NULL OR (directory IS NULL) <> (no_directory IS NULL)),
+    CHECK ((drifts > 0) = (drifted_at IS NOT NULL))
+) STRICT;
+
+-- From which archives a directory can be cooked.
+CREATE INDEX archiver_by_directory ON archiver_alias (directory, fetched_at) WHERE directory IS NOT NULL;
+-- Which requests a content answers.
+CREATE INDEX archiver_by_content ON archiver_alias (content) WHERE content IS NOT NULL;
+-- When something was fetched last.
+CREATE INDEX archiver_by_fetched_at ON archiver_alias (fetched_at) WHERE fetched_at IS NOT NULL;
+
+-- The Archiver's tasks. Codes of `state`: 0 PENDING, 1 STARTED, 2 SUCCESS, 3 FAILURE, 4 RETRY (waits, as
+-- PENDING does). A task that has ended is kept for a while, for those who ask for it.
+CREATE TABLE archiver_task (
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT,     -- never reused
+    id             TEXT    NOT NULL UNIQUE,               -- its name in URLs
+    alias          INTEGER NOT NULL REFERENCES archiver_alias (id) ON DELETE CASCADE,
+    host           TEXT    NOT NULL,                      -- of the upstream: fetches are bounded by it
+    state          INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 4),
+    owner          TEXT    CHECK (owner <> ''),           -- the process that fetches
+    created_at     INTEGER NOT NULL,
+    waits_since    INTEGER NOT NULL,                      -- of PENDING and RETRY: what grows too long
+    ready_at       INTEGER NOT NULL,                      -- its place in the queue, and its back-off
+    ended_at       INTEGER,
+    attempts       INTEGER NOT NULL DEFAULT 0,            -- tries that failed
+    interruptions  INTEGER NOT NULL DEFAULT 0,            -- owners that died fetching
+    fault          TEXT,                                  -- a word of `FaultCode`: why the last try failed
+    message        TEXT,
+    CHECK ((state = 1) = (owner IS NOT NULL)),
+    CHECK ((state IN (2, 3)) = (ended_at IS NOT NULL)),
+    CHECK ((fault IS NULL) = (message IS NULL)),
+    CHECK (state <> 3 OR fault IS NOT NULL)
+) STRICT;
+
+-- One fetch of an archive at a time, whoever asks.
+CREATE UNIQUE INDEX archiver_single_flight ON archiver_task (alias) WHERE ended_at IS NULL;
+CREATE INDEX archiver_by_alias ON archiver_task (alias, seq);
+CREATE INDEX archiver_ready ON archiver_task (host, ready_at, seq) WHERE state IN (0, 4);
+CREATE INDEX archiver_waiting ON archiver_task (waits_since) WHERE state IN (0, 4);
+CREATE INDEX archiver_by_owner ON archiver_task (owner) WHERE owner IS NOT NULL;
+CREATE INDEX archiver_running ON archiver_task (host) WHERE owner IS NOT NULL;
+CREATE INDEX archiver_ended ON archiver_task (ended_at) WHERE ended_at IS NOT NULL;
+
 -- How far the access log of the web server was read: one row for each file that it is, or was
 -- rotated to. `position` moves in the transaction that notes the fetches up to it.
 CREATE TABLE log (

@@ -213,7 +213,12 @@ fn remark(transaction: &Connection, names: &[BundleKey], remarks: &Remarks) -> R
 }
 
 /// Adds a file, last used now, and gives its row.
-fn add_file(transaction: &Connection, facts: &FileFacts, took: Duration, now: Timestamp) -> Result<i64, Fault> {
+pub(super) fn add_file(
+    transaction: &Connection,
+    facts: &FileFacts,
+    took: Duration,
+    now: Timestamp,
+) -> Result<i64, Fault> {
     let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
     execute(
         transaction,

@@ -21,6 +21,7 @@
 //! says: who is `new` or `pending` has a row in the queue or waits through one. A process that dies
 //! leaves its name as the owner of its cooks, for [`Catalogue::release`].
 
+mod archiver;
 mod backup;
 mod block;
 mod clock;
@@ -41,6 +42,7 @@ mod row;
 mod snapshot;
 mod upgrade;
 
+pub use archiver::{Dropped, Job, Landed, Landing, TaskOrder};
 pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
