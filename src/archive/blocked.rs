@@ -76,6 +76,10 @@ impl Reader for BlockedReader {
         self.inner.stream(id, sink)
     }
 
+    fn widen(&mut self) {
+        self.inner.widen();
+    }
+
     fn place(&mut self, id: &Sha1Git) -> Result<Option<Place>, ArchiveError> {
         self.pass(id)?;
         self.inner.place(id)
@@ -133,6 +137,8 @@ mod tests {
         let refused =
             |error: Option<ArchiveError>| matches!(error, Some(ArchiveError::Blocked { id }) if id == blocked);
         assert!(refused(reader.header(&blocked).err()));
+        assert!(refused(reader.place(&blocked).err()));
+        assert!(refused(reader.peek(&blocked, &mut Vec::new()).err()));
         assert!(refused(reader.find(&blocked, &mut Vec::new()).err()));
         assert!(refused(reader.stream(&blocked, &mut io::sink()).err()));
         assert!(reader.header(&free).unwrap().is_some());

@@ -10,6 +10,7 @@ mod blocked;
 pub mod git;
 pub mod object;
 pub mod packed;
+pub mod several;
 pub mod snapshot;
 
 pub use blocked::{BlockedArchive, Blocks};

@@ -1,10 +1,319 @@
 //! The Archiver: archives named by a URL, fetched once from their upstream, read through, kept by the
 //! id of their bytes, and found again under every request that led to them.
+//!
+//! **The path of a fetch.** [`Archiver::ask`] finds the alias of a request, or orders its fetch: a task
+//! in the catalogue, one an alias however many ask. A worker claims it (`worker.rs`), asks the upstream
+//! (`fetch.rs`), and passes the body through `sink.rs`, which writes it into a draft of the store while
+//! it reads the archive to its end (`structure`) and hashes the tree in it (`tree`). Only what came
+//! whole, and is the archive that its suffix says, is published, in the transaction in which the task
+//! ends.
+//!
+//! **Who owns what.** As in the kitchen: a fetch belongs to a process by the folder that it holds
+//! locked, and is taken up by another when that is gone.
+//!
+//! **Locks.** The map of running fetches is held for one lookup.
 
+mod address;
+mod fetch;
+mod fetched;
 pub mod pattern;
+pub mod placement;
 pub mod request;
 pub mod settings;
+mod sink;
 pub mod source;
 pub mod structure;
 pub mod task;
 pub mod tree;
+mod worker;
+
+pub use fetched::FetchedArchive;
+pub use worker::Crew;
+
+use crate::catalogue::{CatalogueError, TaskOrder};
+use crate::key::{BundleKey, Format, ObjectKind};
+use crate::kitchen::Kitchen;
+use crate::limits::Mode;
+use crate::time::Timestamp;
+use placement::Placement;
+use request::{Ask, AskError, Wanted};
+use settings::Missing;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use task::{Alias, Fault, FaultCode, State, Task};
+use tokio::sync::{Notify, watch};
+
+/// What waits for longer than this waits anew, and says RETRY.
+pub const PENDING_TOO_LONG: Duration = Duration::from_mins(1);
+
+/// A handle of the Archiver; cheap to clone.
+#[derive(Clone)]
+pub struct Archiver(Arc<Shared>);
+
+struct Shared {
+    settings: settings::Archiver,
+    at_once: BTreeMap<String, usize>,
+    kitchen: Kitchen,
+    placement: Placement,
+    /// Bytes that the running fetches have brought, by the name of the task.
+    running: Mutex<HashMap<String, Arc<AtomicU64>>>,
+    clients: fetch::Clients,
+    /// Rung when a fetch may be ready.
+    work: Notify,
+    /// Turns true once, when no further fetch is to begin.
+    stopping: watch::Sender<bool>,
+    /// Turns true once, when those that run are to be given back.
+    halting: watch::Sender<bool>,
+}
+
+/// What a request comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The archive is at this URL.
+    There(String),
+    /// The task of this name is to fetch it.
+    Task(String),
+    /// Nobody fetches it, and the request does not ask for that.
+    Absent,
+    /// The canonical bundle of the archive's directory.
+    Canonical(BundleKey),
+    /// The archive has no directory, for this reason.
+    NoDirectory(String),
+}
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// Too many tasks wait.
+    #[error("too many archives wait to be fetched")]
+    QueueFull,
+    /// This larder writes nothing.
+    #[error("nothing is fetched here")]
+    ReadOnly,
+    /// The catalogue could not be asked.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The store could not be asked.
+    #[error("cannot look into the store: {0}")]
+    Store(#[from] io::Error),
+}
+
+/// What is said of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its state.
+    pub state: State,
+    /// The state in words.
+    pub status: String,
+    /// Where it fetches from; empty when the task is not known.
+    pub src_url: String,
+    /// Where the archive is, by region.
+    pub s3_urls: BTreeMap<String, String>,
+}
+
+impl Archiver {
+    /// An archiver that nobody works for yet, whose absolute URLs begin with `base`.
+    #[must_use]
+    pub fn new(settings: settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
+        Self(Arc::new(Shared {
+            at_once: settings.at_once(),
+            settings,
+            kitchen,
+            placement: Placement::local(base),
+            running: Mutex::default(),
+            work: Notify::new(),
+            clients: fetch::Clients::default(),
+            stopping: watch::Sender::new(false),
+            halting: watch::Sender::new(false),
+        }))
+    }
+
+    /// Reads a request: the path below `/archiver/`, cut at its slashes, and the query.
+    pub fn read(&self, path: &[String], query: Option<&str>) -> Result<Ask, AskError> {
+        request::read(path, query, &self.0.settings)
+    }
+
+    /// Answers a request; where nothing is there yet, and `fetch` says so, a fetch is ordered.
+    pub async fn ask(&self, ask: &Ask, fetch: bool) -> Result<Answer, AnswerError> {
+        let (archiver, wanted, canonical) = (self.clone(), ask.wanted.clone(), ask.canonical);
+        let found = blocking(move || archiver.find(&wanted, canonical, fetch)).await?;
+        match found {
+            Found::Alias(alias) => {
+                let fetched = alias.fetched.as_ref();
+                let location = match fetched {
+                    Some(fetched) => self.0.placement.location(fetched, ask.region.as_deref()).await,
+                    None => None,
+                };
+                Ok(location.map_or(Answer::Absent, Answer::There))
+            }
+            Found::Answer(answer) => Ok(answer),
+        }
+    }
+
+    /// Says where a task stands. One that is not known is PENDING, as it always was.
+    pub async fn report(&self, id: &str) -> Result<Report, AnswerError> {
+        let (archiver, name) = (self.clone(), id.to_owned());
+        let known = blocking(move || archiver.look_up(&name)).await?;
+        let Some((task, alias, there)) = known else {
+            return Ok(Report {
+                state: State::Pending,
+                status: NO_STATUS.to_owned(),
+                src_url: String::new(),
+                s3_urls: BTreeMap::new(),
+            });
+        };
+        let mut s3_urls = BTreeMap::new();
+        if let (State::Success, true, Some(fetched)) = (task.state, there, &alias.fetched) {
+            s3_urls = self.0.placement.urls(fetched).await;
+        }
+        let (state, status) = self.words(&task, &alias, !s3_urls.is_empty());
+        Ok(Report { state, status, src_url: alias.wanted.url, s3_urls })
+    }
+
+    /// Orders a fetch whether or not something is there, and though the last one failed a moment ago.
+    /// Blocking. For the operator.
+    pub fn refetch(&self, wanted: &Wanted) -> Result<TaskOrder, CatalogueError> {
+        self.order(wanted, Duration::ZERO)
+    }
+
+    fn find(&self, wanted: &Wanted, canonical: bool, fetch: bool) -> Result<Found, AnswerError> {
+        let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        let alias = catalogue.alias(&wanted.key())?;
+        if let Some(alias) = &alias
+            && let Some(fetched) = &alias.fetched
+        {
+            if canonical {
+                match &fetched.directory {
+                    Err(reason) => return Ok(Found::Answer(Answer::NoDirectory(reason.clone()))),
+                    Ok(directory) => {
+                        let key = BundleKey::new(ObjectKind::Directory, directory.id, Format::TarGz)
+                            .expect("because a tar.gz is made of every directory");
+                        // Of no use without the archive, unless it was cooked before.
+                        if shared.kitchen.store().get(&key)?.is_some()
+                            || shared.kitchen.store().get(&fetched.content)?.is_some()
+                        {
+                            return Ok(Found::Answer(Answer::Canonical(key)));
+                        }
+                    }
+                }
+            } else if shared.placement.is_there(shared.kitchen.store(), fetched)? {
+                return Ok(Found::Alias(Box::new(alias.clone())));
+            }
+        }
+        if !fetch {
+            let under_way = alias.map(|alias| catalogue.newest_task(&alias)).transpose()?.flatten();
+            let under_way = under_way.filter(|task| !task.state.is_ended());
+            return Ok(Found::Answer(under_way.map_or(Answer::Absent, |task| Answer::Task(task.id))));
+        }
+        if shared.kitchen.mode() != Mode::Normal {
+            return Err(AnswerError::ReadOnly);
+        }
+        catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
+        match self.order(wanted, shared.settings.remember_failures)? {
+            TaskOrder::Queued(id) | TaskOrder::Already(id) => Ok(Found::Answer(Answer::Task(id))),
+            TaskOrder::QueueFull => Err(AnswerError::QueueFull),
+        }
+    }
+
+    fn order(&self, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {
+        let shared = &*self.0;
+        let host = shared.settings.sources.get(&wanted.source).map(source::Source::host).unwrap_or_default();
+        let id = task::task_id(&wanted.rev, random());
+        let now = Timestamp::now();
+        let catalogue = shared.kitchen.catalogue();
+        let order = catalogue.order_fetch(wanted, host, &id, shared.settings.max_waiting, remember, now)?;
+        if let TaskOrder::Queued(_) = order {
+            shared.work.notify_one();
+        }
+        Ok(order)
+    }
+
+    /// A task, its alias, and whether the archive is there.
+    fn look_up(&self, id: &str) -> Result<Option<(Task, Alias, bool)>, AnswerError> {
+        let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        if shared.kitchen.mode() == Mode::Normal {
+            catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
+        }
+        let Some((task, alias)) = catalogue.task(id)? else { return Ok(None) };
+        let there = match &alias.fetched {
+            Some(fetched) if task.state == State::Success => {
+                shared.placement.is_there(shared.kitchen.store(), fetched)?
+            }
+            _ => false,
+        };
+        Ok(Some((task, alias, there)))
+    }
+
+    /// What clients read of a task.
+    fn words(&self, task: &Task, alias: &Alias, there: bool) -> (State, String) {
+        let url = &alias.wanted.url;
+        match (task.state, &task.fault) {
+            (State::Success, _) if there => {
+                (State::Success, "Task completed! Check 's3_urls' for upload locations.".to_owned())
+            }
+            (State::Success, _) => {
+                (State::Success, "Task completed, but the archive was collected since: ask for it again.".to_owned())
+            }
+            (State::Failure, Some(Fault { code: FaultCode::Missing, .. }))
+                if self.0.settings.upstream_missing == Missing::Success =>
+            {
+                (State::Success, format!("Could not get a valid response from src_url. Does {url} exist?"))
+            }
+            (State::Failure, Some(fault)) => (State::Failure, format!("{} ({})", fault.message, fault.code)),
+            (State::Failure, None) => (State::Failure, NO_STATUS.to_owned()),
+            (State::Started, _) => {
+                let bytes = self.progress(&task.id).unwrap_or(0);
+                (State::Started, format!("Task is running: {bytes} bytes came from src_url so far."))
+            }
+            (State::Retry, Some(fault)) => (
+                State::Retry,
+                format!(
+                    "Try {} failed: {} ({}) Trying again after {}.",
+                    task.attempts, fault.message, fault.code, task.ready_at
+                ),
+            ),
+            (State::Retry, None) => {
+                (State::Retry, "Task has expired from pending for too long. Re-creating task.".to_owned())
+            }
+            (State::Pending, _) => (State::Pending, NO_STATUS.to_owned()),
+        }
+    }
+
+    /// How many bytes a fetch of this process has brought so far.
+    #[must_use]
+    pub fn progress(&self, task: &str) -> Option<u64> {
+        self.running().get(task).map(|bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<AtomicU64>>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const NO_STATUS: &str = "no status available at this point.";
+
+/// What the catalogue and the store say of a request.
+enum Found {
+    Alias(Box<Alias>),
+    Answer(Answer),
+}
+
+/// Bits that nobody can guess; the task's name only has to be unlike all others.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        return u64::try_from(Timestamp::now().as_millis()).unwrap_or(0) ^ u64::from(std::process::id()) << 48;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}

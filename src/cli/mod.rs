@@ -4,6 +4,7 @@
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
 //! wrong; 3 there is no such bundle. Those of `fsck`, `gc`, `get` and `verify` besides stand there.
 
+mod archiver;
 mod backup;
 mod block;
 mod cook;
@@ -126,6 +127,8 @@ enum Command {
     /// Exit codes: 0 verified; 1 the file could not be read; 2 the command line is wrong; 4 the file is whole, but the
     /// bundle of another object; 5 the file is damaged, or not a bundle as larder writes it, or the proof is wrong.
     Verify(verify::Args),
+    /// See and steer what is fetched from the archives of other forges
+    Archiver(archiver::Args),
     /// Print the settings in force, as a larder.toml
     Config,
     /// Print a completion script for a shell
@@ -185,6 +188,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         // Neither a store nor a home is needed for it.
         Command::Get(args) => get::run(raw()?.server, &args),
         Command::Verify(args) => verify::run(&args),
+        Command::Archiver(args) => archiver::run(&settings()?, &args).map(known),
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();

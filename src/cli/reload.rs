@@ -40,7 +40,7 @@ fn apply(
         tracing::warn!("{name} stays as it is until larder is started anew");
     }
     if let Some(archive) = archive {
-        kitchen.set_archive(archive);
+        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen.store(), kitchen.catalogue()));
     }
     brigade.set_limits(rooms::limits(&next));
     Ok(next)
@@ -59,6 +59,7 @@ fn keep_what_is_fixed(current: &Settings, mut next: Settings) -> (Settings, Vec<
     }
     fixed! {
         data listen root_path mode access_log stop_grace max_connections max_connections_per_address
+        archiver
     }
     (next, kept)
 }

@@ -1,6 +1,9 @@
 //! Opening what the commands work on: the store, the catalogue and the archive of the settings.
 
+use crate::archive::Archive;
 use crate::archive::git::GitArchive;
+use crate::archive::several::Several;
+use crate::archiver::FetchedArchive;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::kitchen::{Kitchen, Limits};
@@ -79,7 +82,23 @@ pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
 pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Kitchen> {
     let store = store(settings).context("cannot open the store")?;
     let catalogue = catalogue(settings).context("cannot open the catalogue")?;
+    let archive = with_fetched(settings, archive, &store, &catalogue);
     Ok(Kitchen::in_mode(settings.mode, archive, store, catalogue, limits(settings)))
+}
+
+/// The repositories, and behind them the archives that were fetched.
+pub(super) fn with_fetched(
+    settings: &Settings,
+    archive: Arc<GitArchive>,
+    store: &Store,
+    catalogue: &Catalogue,
+) -> Arc<dyn Archive> {
+    if settings.mode != Mode::Normal {
+        return archive;
+    }
+    let (scratch, most) = (settings.data.clone(), settings.max_bundle_size);
+    let fetched = FetchedArchive::new(store.clone(), catalogue.clone(), scratch, most);
+    Arc::new(Several::new(vec![archive, Arc::new(fetched)]))
 }
 
 /// The bounds that a kitchen keeps.

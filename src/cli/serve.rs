@@ -9,7 +9,9 @@ use super::systemd::{self, Inherited};
 use super::{reload, rooms};
 use crate::access::log::Log;
 use crate::archive::git::GitArchive;
+use crate::archiver::Archiver;
 use crate::config::{Listen, Settings};
+use crate::http::archiver::Endpoints;
 use crate::http::status_body::Base;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, server};
@@ -53,10 +55,12 @@ async fn serve(
     let base = base(settings, &address);
     let archive = rooms::archive(settings)?;
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
-    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen))));
+    let archiver = Archiver::new(settings.archiver.clone(), kitchen.clone(), &base.url(""));
+    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen, &archiver))));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let mut brigade = kitchen.start();
+    let crew = archiver.start();
     if let Some(log) = settings.access_log.as_ref().filter(|_| settings.mode == Mode::Normal) {
         brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
@@ -95,7 +99,7 @@ async fn serve(
                 _ = hangup.recv() => {}
             }
             if let Some(next) = reload::reload(&current, &read, &mut brigade, &kitchen) {
-                let next_vault = Arc::new(self::vault(&next, &address, &kitchen));
+                let next_vault = Arc::new(self::vault(&next, &address, &kitchen, &archiver));
                 *vault.write().unwrap_or_else(PoisonError::into_inner) = next_vault;
                 current = next;
             }
@@ -104,7 +108,7 @@ async fn serve(
         tracing::info!("stopping; a second signal ends it at once");
         let _ = told.send(());
         tokio::select! {
-            () = brigade.stop(settings.stop_grace) => {}
+            _ = async { tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace)) } => {}
             () = either(&mut terminate, &mut interrupt) => {
                 tracing::warn!("stopped at once");
                 std::process::exit(STOPPED_AT_ONCE);
@@ -121,9 +125,11 @@ fn base(settings: &Settings, address: &Listen) -> Base {
     Base::new(&public_url, &settings.root_path)
 }
 
-fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen) -> Vault {
+fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen, archiver: &Archiver) -> Vault {
     let base = base(settings, address);
-    Vault::new(kitchen.clone(), base, settings.root_path.clone()).run_by(settings.public_url.clone())
+    let endpoints = Endpoints::new(archiver.clone(), kitchen.clone(), base.clone());
+    let vault = Vault::new(kitchen.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
+    vault.run_by(settings.public_url.clone())
 }
 
 /// Where connections come in, and the first of these addresses.

@@ -4,6 +4,7 @@
 //! `body` reads files, `events` follows cooks. `server` takes connections, `io` is their sockets, `watch` says when one has to
 //! end, `exchange` is one request on it.
 
+pub mod archiver;
 pub mod body;
 pub mod conditional;
 pub mod digests;

@@ -31,6 +31,11 @@ pub enum Route {
     Origins(Origins),
     /// `GET, HEAD /origins?url=&limit=&cursor=`
     Visits(Visits),
+    /// `GET, HEAD /archiver/status/:task`
+    Task(String),
+    /// `GET, HEAD /archiver/:source/...`: the parts of the path below `/archiver/`. What methods it
+    /// takes, and what is wrong with it, is said in the Archiver's own words.
+    Archive(Vec<String>),
     /// `GET, HEAD /`
     Index,
     /// `GET, HEAD /healthz`
@@ -121,6 +126,8 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         ["robots.txt"] => read_only(method, || Ok(Route::Robots)),
         ["origins"] => read_only(method, || origins(query)),
         ["vault", "resolve"] => read_only(method, || Ok(Route::Resolve(question(query)?))),
+        ["archiver", "status", ref id @ ..] if !id.is_empty() => Ok(Route::Task(id.join("/"))),
+        ["archiver", ref path @ ..] => Ok(Route::Archive(path.iter().map(|&part| part.to_owned()).collect())),
         ["vault", kind] => read_only(method, || Ok(Route::List(page(kind.parse()?, query)?))),
         ["vault", kind, segment] => {
             let key = || Ok::<_, RouteError>(BundleKey::from_segment(kind.parse()?, segment)?);
@@ -218,6 +225,16 @@ fn text(value: &[u8], what: &'static str) -> Result<String, RouteError> {
     text.map(str::to_owned).ok_or(RouteError::Query(what))
 }
 
+/// The name under which a content is to be saved, `?filename=`: a content has none of its own. Only
+/// letters, digits, `_`, `+`, `-` and `.`, which nginx takes too; else it is as if none was given.
+#[must_use]
+pub fn file_name(query: Option<&str>) -> Option<&str> {
+    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, name) = pairs.find(|(key, _)| *key == "filename")?;
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
+    (!name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.bytes().all(legal)).then_some(name)
+}
+
 /// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
 #[must_use]
 pub fn cursor(key: &BundleKey) -> String {
@@ -286,6 +303,29 @@ mod tests {
         ] {
             assert_eq!(route(&method, &path, None, ""), Err(RouteError::MethodNotAllowed { allow }), "{path}");
         }
+    }
+
+    #[test]
+    fn a_content_is_saved_under_a_plain_name_only() {
+        for (query, name) in [
+            ("filename=ash-3d11cb4f31b9.tar.gz", Some("ash-3d11cb4f31b9.tar.gz")),
+            ("a=b&filename=x.zip&c", Some("x.zip")),
+            ("filename=", None),
+            ("filename=.htaccess", None),
+            ("filename=a%22b", None),
+            ("filename=a/b", None),
+            ("name=x", None),
+        ] {
+            assert_eq!(file_name(Some(query)), name, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_archiver_is_passed_on_as_it_is() {
+        let parts = |path: &[&str]| path.iter().map(|&part| part.to_owned()).collect();
+        assert_eq!(get("/archiver/status/3d11-0a"), Ok(Route::Task("3d11-0a".to_owned())));
+        assert_eq!(get("/archiver/hgmo/a%2Fb/c/3d11"), Ok(Route::Archive(parts(&["hgmo", "a/b", "c", "3d11"]))));
+        assert_eq!(get("/archiver"), Ok(Route::Archive(Vec::new())));
     }
 
     #[test]

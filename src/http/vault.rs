@@ -2,17 +2,18 @@
 //!
 //! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
 
+use super::archiver::Endpoints;
 use super::body::Body;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
 use super::events;
 use super::pass;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
-use super::route::{self, Page, Route};
+use super::route::{self, Page, Route, RouteError};
 use super::static_file::{self, Meta};
 use super::status_body::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
-use crate::key::BundleKey;
+use crate::key::{BundleKey, Format};
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
@@ -38,6 +39,7 @@ pub struct Vault {
     /// Who blocks what is blocked, as a URL.
     blocker: Option<String>,
     streams: events::Streams,
+    archiver: Option<Endpoints>,
 }
 
 impl Vault {
@@ -52,6 +54,7 @@ impl Vault {
             digests: Digests::new(DIGESTS),
             blocker: None,
             streams: events::Streams::default(),
+            archiver: None,
         }
     }
 
@@ -62,13 +65,19 @@ impl Vault {
         self
     }
 
+    /// With the Archiver's endpoints too.
+    #[must_use]
+    pub fn with_archiver(self, archiver: Endpoints) -> Self {
+        Self { archiver: Some(archiver), ..self }
+    }
+
     /// Answers a request. Its body is not read: no endpoint has a use for one yet.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let mode = self.kitchen.mode();
         match route::route(method, uri.path(), uri.query(), &self.root_path) {
             Ok(Route::Bundle(key)) if mode == Mode::PassThrough => self.bundle_or_pass(&request, key).await,
-            Ok(Route::Bundle(key)) => self.bundle(method, headers, key).await,
+            Ok(Route::Bundle(key)) => self.bundle(method, headers, key, uri.query()).await,
             Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
             Ok(Route::Cook(key)) if mode == Mode::PassThrough => self.promise(key).await,
             Ok(Route::Cook(key)) => self.cook(headers, key).await,
@@ -78,6 +87,14 @@ impl Vault {
             Ok(Route::Resolve(question)) => self.resolve(question).await,
             Ok(Route::Origins(page)) => self.origins(page).await,
             Ok(Route::Visits(page)) => self.visits(page).await,
+            Ok(Route::Task(id)) => match &self.archiver {
+                Some(archiver) => archiver.status(method, &id).await,
+                None => not_routed(&RouteError::NotFound),
+            },
+            Ok(Route::Archive(path)) => match &self.archiver {
+                Some(archiver) => archiver.ask(method, &path, uri.query()).await,
+                None => not_routed(&RouteError::NotFound),
+            },
             Ok(Route::Index) => self.index(),
             Ok(Route::Health) => text("ok\n"),
             Ok(Route::Ready) => self.ready().await,
@@ -89,7 +106,7 @@ impl Vault {
     /// `GET, HEAD /vault/:kind/:id[.:ext]` where what is not there is cooked for the request.
     async fn bundle_or_pass<B>(&self, request: &Request<B>, key: BundleKey) -> Response<Body> {
         match self.kitchen.store().get(&key) {
-            Ok(Some(_)) => self.bundle(request.method(), request.headers(), key).await,
+            Ok(Some(_)) => self.bundle(request.method(), request.headers(), key, request.uri().query()).await,
             Ok(None) => self.pass(request.method(), request.version(), key).await,
             Err(error) => not_opened(&error),
         }
@@ -105,12 +122,18 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]`
-    async fn bundle(&self, method: &Method, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+    async fn bundle(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        key: BundleKey,
+        query: Option<&str>,
+    ) -> Response<Body> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
         match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => return self.hit(method, headers, key, found).await,
+            Ok(Some(found)) => return self.hit(method, headers, key, found, query).await,
             Ok(None) => {}
             Err(error) => return not_opened(&error),
         }
@@ -119,7 +142,7 @@ impl Vault {
             _ => None,
         };
         let mut response = match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => self.hit(method, headers, key, found).await,
+            Ok(Some(found)) => self.hit(method, headers, key, found, query).await,
             Ok(None) => match self.look_up(key).await {
                 Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
                 Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
@@ -135,7 +158,14 @@ impl Vault {
         response
     }
 
-    async fn hit(&self, method: &Method, headers: &HeaderMap, key: BundleKey, found: Found) -> Response<Body> {
+    async fn hit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        key: BundleKey,
+        found: Found,
+        query: Option<&str>,
+    ) -> Response<Body> {
         let file_id = FileId { dev: found.dev, ino: found.ino, size: found.size, mtime: found.mtime };
         let sha256 = if let Some(remembered) = self.digests.get(&file_id, Timestamp::now()) {
             remembered
@@ -145,8 +175,13 @@ impl Vault {
             known
         };
         let validator = Validator { mtime: found.mtime, size: found.size };
-        let served =
-            static_file::respond(method, headers, found.file, &validator, &Meta::of(&key, sha256).kept(file_id));
+        let mut meta = Meta::of(&key, sha256).kept(file_id);
+        if key.format() == Format::Raw
+            && let Some(name) = route::file_name(query)
+        {
+            name.clone_into(&mut meta.file_name);
+        }
+        let served = static_file::respond(method, headers, found.file, &validator, &meta);
         if served.counts {
             self.kitchen.touch(&key);
         }

@@ -13,6 +13,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::gc::{self, Limits, Plan};
+use crate::key::BundleKey;
 use crate::limits::{Policy, RoomLimits};
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -141,6 +142,20 @@ impl Room {
     }
 }
 
+/// For those who publish what they did not cook.
+impl super::Kitchen {
+    /// Room for a draft of somebody else's, reserved as the draft grows.
+    pub(crate) fn reservation(&self) -> Reservation<'_> {
+        self.0.room.reservation()
+    }
+
+    /// Somebody else published a bundle.
+    pub(crate) fn announce(&self, key: &BundleKey) {
+        self.0.waiters.ring(key);
+        self.0.published.notify_one();
+    }
+}
+
 /// Which limit is in the way.
 fn full(plan: &Plan) -> io::Error {
     let why = if plan.missing_bytes == 0 {
@@ -154,14 +169,14 @@ fn full(plan: &Plan) -> io::Error {
 }
 
 /// What one draft has reserved; ends with it.
-pub(super) struct Reservation<'a> {
+pub(crate) struct Reservation<'a> {
     room: &'a Room,
     reserved: u64,
 }
 
 impl Reservation<'_> {
     /// A sink that writes to `inner` and reserves as it goes.
-    pub(super) fn writing<W: Write>(&mut self, inner: W) -> impl Write {
+    pub(crate) fn writing<W: Write>(&mut self, inner: W) -> impl Write {
         Reserving { reservation: self, inner, written: 0 }
     }
 

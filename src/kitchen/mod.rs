@@ -36,6 +36,7 @@ use crate::limits::{Mode, RoomLimits};
 use crate::store::Store;
 use crate::time::Timestamp;
 use absence::Absences;
+pub(crate) use admission::Reservation;
 use admission::Room;
 use blocks::Blocklist;
 use std::collections::HashMap;

@@ -152,6 +152,13 @@ pub struct Sealed {
 }
 
 impl Sealed {
+    /// Opens it for reading: what it holds may have to be looked at once more before it is published.
+    pub fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(self.scratch.process.folder(), &self.scratch.name, flags, Mode::empty());
+        file.map(File::from).map_err(|e| self.scratch.said("open", e))
+    }
+
     /// Its size, its blocks and its digest.
     #[must_use]
     pub fn facts(&self) -> FileFacts {
