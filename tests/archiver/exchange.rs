@@ -1,0 +1,177 @@
+//! The exchange that the Archiver's clients know, by curl, held against what they were once shown.
+
+use super::Larder;
+use super::hgweb::Hgweb;
+use std::process::Command;
+
+/// What curl -i shows: status, headers in order of their names (lower case) without those of the server
+/// and the moment, and the body.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Shown {
+    fn header(&self, name: &str) -> &str {
+        &self.headers.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}: {self:?}")).1
+    }
+}
+
+fn curl(url: &str) -> Shown {
+    let output = Command::new("curl").args(["-s", "-i", url]).output().expect("curl can be run");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let mut headers: Vec<(String, String)> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .filter(|(name, _)| !matches!(name.as_str(), "server" | "date"))
+        .collect();
+    headers.sort();
+    Shown { status, headers, body: body.to_owned() }
+}
+
+fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn the_three_examples_are_answered_as_they_were() {
+    let hg = Hgweb::start();
+    let larder = Larder::start(&hg.settings());
+    let rev = hg.short();
+    let base = format!("http://{}", larder.server.address);
+    let url = format!("{base}/archiver/mozharness/{rev}?repo=mozilla-central&region=us-east-1");
+
+    let miss = curl(&url);
+    let task = miss.header("location").to_owned();
+    let expected =
+        headers(&[("content-length", "18"), ("content-type", "application/json"), ("location", task.as_str())]);
+    assert_eq!(miss, Shown { status: 202, headers: expected, body: "{\n  \"result\": {}\n}".to_owned() });
+    let id = task.strip_prefix(&format!("{base}/archiver/status/")).expect("the location is absolute");
+    assert!(id.starts_with(rev) && id.len() > rev.len(), "{id}");
+
+    larder.ended(&task);
+    let status = curl(&task);
+    let local = status.body.split("\"local\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let src = format!("http://{}/mozilla-central/archive/{rev}.tar.gz/testing/mozharness", hg.address);
+    let body = format!(
+        "{{\n  \"result\": {{\n    \"s3_urls\": {{\n      \"local\": \"{local}\"\n    }},\n    \"src_url\": \"{src}\",\n    \
+         \"state\": \"SUCCESS\",\n    \"status\": \"Task completed! Check 's3_urls' for upload locations.\"\n  }}\n}}"
+    );
+    // Of the 682 bytes of the original 493 are the URLs of its two regions, their names and what is around.
+    let length = body.len().to_string();
+    let expected = headers(&[("content-length", length.as_str()), ("content-type", "application/json")]);
+    assert_eq!(status, Shown { status: 200, headers: expected, body });
+
+    let hit = curl(&url);
+    assert_eq!(hit.header("location"), local);
+    let shown = local.replace('&', "&amp;");
+    let page = format!(
+        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<title>Redirecting...</title>\n\
+         <h1>Redirecting...</h1>\n<p>You should be redirected automatically to target URL: \
+         <a href=\"{shown}\">{shown}</a>.  If not click the link."
+    );
+    let length = page.len().to_string();
+    let expected = headers(&[
+        ("content-length", length.as_str()),
+        ("content-type", "text/html; charset=utf-8"),
+        ("location", local.as_str()),
+    ]);
+    assert_eq!(hit, Shown { status: 302, headers: expected, body: page });
+}
+
+#[test]
+fn the_redirect_keeps_the_name_of_the_file() {
+    let hg = Hgweb::start();
+    let larder = Larder::start(&hg.settings());
+    let target = format!("/archiver/mozharness/{}?repo=projects/ash", hg.short());
+    larder.archive(&target);
+    let hit = larder.server.get(&target);
+    let archive = larder.at(hit.header("location").unwrap());
+    let name = format!("attachment; filename=\"ash-{}.tar.gz\"", hg.short());
+    assert_eq!(archive.header("content-disposition"), Some(name.as_str()));
+    assert_eq!(archive.header("content-type"), Some("application/octet-stream"));
+}
+
+#[test]
+fn every_packing_subdirectory_and_length_of_a_revision_is_an_archive_of_its_own() {
+    let hg = Hgweb::start();
+    let larder = Larder::start(&hg.settings());
+    let upstream = |path: &str| {
+        let url = format!("http://{}{path}", hg.address);
+        Command::new("curl").args(["-s", "-f", &url]).output().expect("curl can be run").stdout
+    };
+    for rev in [hg.short(), hg.rev.as_str()] {
+        for suffix in ["tar.gz", "tar.bz2", "zip"] {
+            for subdir in ["", "/testing", "/testing/mozharness"] {
+                let query = format!("suffix={suffix}&subdir={}", subdir.trim_start_matches('/'));
+                let bytes = larder.archive(&format!("/archiver/hgmo/projects/ash/{rev}?{query}"));
+                let original = upstream(&format!("/projects/ash/archive/{rev}.{suffix}{subdir}"));
+                assert_eq!(original, bytes, "{rev} {suffix} {subdir}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_upstream_has_not_got_is_a_failure_with_its_status() {
+    let hg = Hgweb::start();
+    let larder = Larder::start(&hg.settings());
+    let missing = "0123456789ab";
+    let status = larder.fetch(&format!("/archiver/hgmo/projects/ash/{missing}"));
+    let src = format!("http://{}/projects/ash/archive/{missing}.tar.gz", hg.address);
+    assert_eq!((&status["state"], &status["src_url"]), (&"FAILURE".into(), &src.as_str().into()));
+    let words = status["status"].as_str().unwrap();
+    assert!(words.contains("404") && words.contains(&format!("Does {src} exist?")), "{words}");
+    assert_eq!(status["s3_urls"], serde_json::json!({}));
+    // A moment later it is remembered: the same task answers.
+    let again = larder.server.get(&format!("/archiver/hgmo/projects/ash/{missing}"));
+    assert_eq!(larder.ended(again.header("location").unwrap()), status);
+
+    let old = Larder::start(&format!("[archiver]\nupstream_missing = \"success\"\n{}", hg.settings()));
+    let status = old.fetch(&format!("/archiver/hgmo/projects/ash/{missing}"));
+    let words = format!("Could not get a valid response from src_url. Does {src} exist?");
+    assert_eq!((&status["state"], &status["status"]), (&"SUCCESS".into(), &words.as_str().into()));
+    assert_eq!(status["s3_urls"], serde_json::json!({}));
+}
+
+#[test]
+fn an_unknown_task_is_pending() {
+    let larder = Larder::start("");
+    let answer = larder.server.get("/archiver/status/no-such-task");
+    let expected = "{\n  \"result\": {\n    \"s3_urls\": {},\n    \"src_url\": \"\",\n    \"state\": \"PENDING\",\n    \
+                    \"status\": \"no status available at this point.\"\n  }\n}";
+    assert_eq!((answer.status, String::from_utf8(answer.body).unwrap().as_str()), (200, expected));
+}
+
+#[test]
+fn errors_have_the_archivers_own_shape() {
+    let hg = Hgweb::start();
+    let larder = Larder::start(&hg.settings());
+    let rev = hg.short();
+    for (method, target, code, name) in [
+        ("GET", format!("/archiver/mozharness/{rev}?repo=mozilla-central&branch=x"), 400, "Bad Request"),
+        ("GET", format!("/archiver/mozharness/{rev}?repo=mozilla-central&suffix=exe"), 400, "Bad Request"),
+        ("GET", format!("/archiver/mozharness/{rev}"), 400, "Bad Request"),
+        ("GET", format!("/archiver/hgmo/a/..%2f..%2fx/{rev}"), 400, "Bad Request"),
+        ("GET", format!("/archiver/mozharness/{rev}?repo=private"), 403, "Forbidden"),
+        ("GET", format!("/archiver/none/{rev}?repo=x"), 404, "Not Found"),
+        ("GET", "/archiver/".to_owned(), 404, "Not Found"),
+        ("POST", format!("/archiver/mozharness/{rev}?repo=mozilla-central"), 405, "Method Not Allowed"),
+        ("HEAD", format!("/archiver/mozharness/{rev}?repo=mozilla-central"), 404, ""),
+    ] {
+        let answer = larder.server.send(method, &target, &[]);
+        assert_eq!(answer.status, code, "{target}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{target}");
+        if method == "HEAD" {
+            continue;
+        }
+        let error = &answer.json()["error"];
+        assert_eq!((error["code"].as_u64(), error["name"].as_str()), (Some(u64::from(code)), Some(name)), "{target}");
+        assert!(error["description"].as_str().is_some_and(|text| !text.is_empty()), "{target}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Tasks: one fetch however many ask, bounds by host, waiting too long, ends, and going.
+
+use super::Larder;
+use super::upstream::{Upstream, good, reply};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const REV: &str = "3d11cb4f31b9";
+
+#[test]
+fn many_that_ask_at_once_get_one_task_and_one_fetch() {
+    let upstream = Upstream::start(|stream, _, _| {
+        std::thread::sleep(Duration::from_millis(300));
+        reply(stream, "200 OK", "", &good());
+    });
+    let larder = Larder::start(&upstream.settings(""));
+    let targets = [format!("/archiver/up/a/r/{REV}"), format!("/archiver/up/{REV}?repo=a/r&region=x")];
+    let locations: Vec<String> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|n| {
+                let (larder, target) = (&larder, &targets[n % 2]);
+                scope.spawn(move || larder.server.get(target).header("location").unwrap().to_owned())
+            })
+            .collect();
+        asking.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(locations.iter().all(|location| *location == locations[0]), "{locations:?}");
+    assert_eq!(larder.ended(&locations[0])["state"], "SUCCESS");
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn tasks_of_one_revision_in_two_repositories_differ() {
+    let upstream = Upstream::start(|stream, _, _| reply(stream, "200 OK", "", &good()));
+    let larder = Larder::start(&upstream.settings(""));
+    let one = larder.server.get(&format!("/archiver/up/a/{REV}"));
+    let other = larder.server.get(&format!("/archiver/up/b/{REV}"));
+    assert_ne!(one.header("location"), other.header("location"));
+    for answer in [&one, &other] {
+        assert_eq!(larder.ended(answer.header("location").unwrap())["state"], "SUCCESS");
+    }
+    let listed = larder.server.get("/vault/content").json();
+    assert_eq!(listed["bundles"].as_array().unwrap().len(), 1, "the same bytes are one file: {listed}");
+}
+
+#[test]
+fn a_host_is_fetched_from_as_often_at_once_as_its_source_says() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (here, peak) = (now, most.clone());
+    let upstream = Upstream::start(move |stream, _, _| {
+        peak.fetch_max(here.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(150));
+        here.fetch_sub(1, Ordering::SeqCst);
+        reply(stream, "200 OK", "", &good());
+    });
+    let larder = Larder::start(&upstream.settings("at_once = 2"));
+    let asked: Vec<_> = (0..6).map(|n| larder.server.get(&format!("/archiver/up/r{n}/{REV}"))).collect();
+    for answer in asked {
+        assert_eq!(larder.ended(answer.header("location").unwrap())["state"], "SUCCESS");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_running_task_says_so_and_too_many_waiting_are_refused() {
+    let upstream = Upstream::start(|stream, _, _| {
+        std::thread::sleep(Duration::from_millis(1500));
+        reply(stream, "200 OK", "", &good());
+    });
+    let larder = Larder::start(&format!("[archiver]\nmax_waiting = 1\n{}", upstream.settings("at_once = 1")));
+    let running = larder.server.get(&format!("/archiver/up/a/{REV}"));
+    let location = running.header("location").unwrap();
+    while larder.at(location).json()["result"]["state"] != "STARTED" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(larder.server.get(&format!("/archiver/up/b/{REV}")).status, 202);
+    let refused = larder.server.get(&format!("/archiver/up/c/{REV}"));
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some() && refused.json()["error"]["code"] == 503);
+    let (_, listed) = larder.run(&["archiver", "status"]);
+    assert!(listed.contains("STARTED") && listed.contains("PENDING"), "{listed}");
+    assert_eq!(larder.ended(location)["state"], "SUCCESS");
+}
+
+#[test]
+fn what_was_collected_is_fetched_anew_and_what_is_forgotten_is_not_known() {
+    let upstream = Upstream::start(|stream, _, _| reply(stream, "200 OK", "", &good()));
+    let larder = Larder::start(&upstream.settings(""));
+    let target = format!("/archiver/up/r/{REV}");
+    larder.archive(&target);
+    let (_, said) = larder.run(&["archiver", "status", &format!("up/r/{REV}"), "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let content = said["fetched"]["content"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    assert_eq!(larder.run(&["remove", &format!("content/{content}.raw")]).0, 0);
+    let first = said["task"].as_str().unwrap();
+    let gone = larder.server.get(&format!("/archiver/status/{first}")).json();
+    assert_eq!(gone["result"]["s3_urls"], serde_json::json!({}), "{gone}");
+    assert_eq!(larder.archive(&target), good());
+    assert_eq!(upstream.requests(), 2);
+
+    assert_eq!(larder.run(&["archiver", "forget", &format!("up/r/{REV}")]).0, 0);
+    assert_eq!(larder.run(&["archiver", "forget", &format!("up/r/{REV}")]).0, 3);
+    assert_eq!(larder.run(&["archiver", "status", first]).0, 3);
+    assert_eq!(larder.server.get(&format!("/archiver/status/{first}")).json()["result"]["state"], "PENDING");
+    assert_eq!(larder.server.get(&format!("/vault/content/{content}.raw")).status, 200, "the bundle stays");
+}
+
+#[test]
+fn sources_are_listed_and_a_wrong_one_is_named() {
+    let upstream = Upstream::start(|_, _, _| {});
+    let larder = Larder::start(&upstream.settings(""));
+    let (code, listed) = larder.run(&["archiver", "sources"]);
+    assert!(code == 0 && listed.starts_with("up  http://"), "{listed}");
+    let (_, listed) = larder.run(&["archiver", "sources", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&listed).unwrap()["name"], "up");
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(wrong.path(), "[archiver.sources.up]\nurl = \"https://x.org/{rev}\"\nrepo = \"x\"\n").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["archiver", "sources", "--config", wrong.path().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("`repo`"));
+}
