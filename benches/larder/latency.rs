@@ -40,7 +40,7 @@ pub(super) fn of_status_and_no_op_post() {
     }
 }
 
-fn read_answer(reader: &mut BufReader<TcpStream>) {
+pub(super) fn read_answer(reader: &mut BufReader<TcpStream>) {
     let (mut line, mut length) = (String::new(), 0);
     loop {
         line.clear();

@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook gitfast history hit status start policy scale delete big` for those named.
+//! `cargo bench -- cook gitfast history hit status start policy scale delete archiver big` for those named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
 //! does not. `benches/README.md` keeps what was found.
@@ -9,6 +9,8 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+
+mod archiver;
 mod cook;
 mod gitfast;
 mod history;
@@ -49,6 +51,9 @@ fn main() {
     }
     if wanted("delete") {
         scale::of_real_files();
+    }
+    if wanted("archiver") {
+        archiver::beside_curl_and_status();
     }
     if wanted("big") {
         cook::of_a_4_gib_file();

@@ -1,0 +1,152 @@
+//! The Archiver: a hit beside a status of `/vault`, and a miss beside `curl -o` from the same upstream.
+
+use super::common::fixtures::fixture;
+use super::common::server::Server;
+use super::{latency, median, spread};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const REQUESTS: usize = 5000;
+const ROUNDS: usize = 5;
+/// Of the file that hgweb packs, in bytes: noise, so that packing it costs what it does of real trees.
+const NOISE: usize = 64 << 20;
+
+/// An hgweb in a process of its own.
+struct Hgweb {
+    child: Child,
+    address: String,
+    rev: String,
+    folder: TempDir,
+}
+
+impl Drop for Hgweb {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(super) fn beside_curl_and_status() {
+    let hg = hgweb();
+    let (fixture, data) = (fixture("plain"), TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    let config = hg.folder.path().join("larder.toml");
+    let text = format!(
+        "[archiver.sources.hg]\npreset = \"hgweb\"\nbase = \"http://{}\"\nrepos = [\"**\"]\nprivate_addresses = true\n",
+        hg.address
+    );
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start(data.path(), &[&fixture.path], &["--config", config.to_str().unwrap()]);
+    miss_beside_curl(&hg, &server, &config, data.path());
+    let id = fixture.cookable().next().unwrap();
+    hit_beside_status(&hg, &server, &format!("{}/{}", id.kind, id.id));
+}
+
+/// The same archive: by curl into a file, and by larder until its task has ended, in turn.
+fn miss_beside_curl(hg: &Hgweb, server: &Server, config: &Path, data: &Path) {
+    let url = format!("http://{}/r/archive/{}.tar.gz", hg.address, hg.rev);
+    let (target, mut ratios) = (format!("/archiver/hg/r/{}", hg.rev), Vec::new());
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let out = hg.folder.path().join("out");
+        assert!(Command::new("curl").args(["-s", "-o"]).arg(&out).arg(&url).status().unwrap().success());
+        let curl = start.elapsed();
+        let start = Instant::now();
+        let location = server.get(&target).header("location").unwrap().to_owned();
+        let status = location.strip_prefix(&format!("http://{}", server.address)).unwrap().to_owned();
+        while server.get(&status).json()["result"]["state"] != "SUCCESS" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ratios.push(curl.as_secs_f64() / start.elapsed().as_secs_f64());
+        let content = server.get(&target).header("location").unwrap().to_owned();
+        let content = content.split_once("/vault/").unwrap().1.split('?').next().unwrap().to_owned();
+        let removed = Command::new(env!("CARGO_BIN_EXE_larder"))
+            .args(["remove", &content, "--config"])
+            .arg(config)
+            .arg("--data")
+            .arg(data)
+            .status()
+            .unwrap();
+        assert!(removed.success());
+    }
+    println!("\na miss's throughput, in that of curl -o (at least 0.8): {}", spread(&ratios));
+}
+
+/// One client, one connection, one of each in turn.
+fn hit_beside_status(hg: &Hgweb, server: &Server, key: &str) {
+    assert_eq!(server.cook(key)["status"], "done");
+    let target = format!("/archiver/hg/r/{}", hg.rev);
+    while server.get(&target).status != 302 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut hits, mut statuses) = (Vec::new(), Vec::new());
+    for _ in 0..REQUESTS {
+        for (target, times) in [(&target, &mut hits), (&format!("/vault/{key}/status"), &mut statuses)] {
+            let start = Instant::now();
+            stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+            latency::read_answer(&mut reader);
+            times.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+    println!("\nmilliseconds: min / median / max of {REQUESTS}");
+    println!("  a hit of the Archiver: {}", spread(&hits));
+    println!("  a status of /vault: {}", spread(&statuses));
+    println!("  a hit, in statuses (at most 1.5): {:.2}", median(&hits) / median(&statuses));
+}
+
+fn hgweb() -> Hgweb {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let repository = folder.path().join("r");
+    std::fs::create_dir(&repository).unwrap();
+    let hg = |args: &[&str]| {
+        let output = Command::new("hg").args(args).current_dir(&repository).env("HGRCPATH", "").output().unwrap();
+        assert!(output.status.success(), "hg {args:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    hg(&["init"]);
+    let mut state = 7_u64;
+    let noise: Vec<u8> = (0..NOISE)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b'a' + (state >> 60) as u8
+        })
+        .collect();
+    for (n, piece) in noise.chunks(1 << 20).enumerate() {
+        std::fs::write(repository.join(format!("f{n}")), piece).unwrap();
+    }
+    hg(&["add", "-q"]);
+    hg(&["commit", "-q", "-m", "noise", "-u", "t", "-d", "0 0"]);
+    let rev = hg(&["log", "-r", ".", "-T", "{node}"]);
+    let conf = folder.path().join("hgweb.conf");
+    std::fs::write(&conf, format!("[paths]\n/r = {}\n[web]\nallow-archive = gz\n", repository.display())).unwrap();
+    let mut child = Command::new("hg")
+        .args([
+            "serve",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            "0",
+            "--print-url",
+            "-A",
+            "/dev/null",
+            "-E",
+            "/dev/null",
+            "--web-conf",
+        ])
+        .arg(&conf)
+        .env("HGRCPATH", "")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let port = line.trim().trim_end_matches('/').rsplit(':').next().unwrap();
+    Hgweb { child, address: format!("127.0.0.1:{port}"), rev, folder }
+}
