@@ -11,8 +11,6 @@ use crate::limits::{Mode, RoomLimits};
 use crate::origins::{self, Locals, Origins, Rules};
 use crate::store::Store;
 use anyhow::Context;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,11 +39,9 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
         let paths = settings.git.iter().cloned().chain(mirrors.is_dir().then_some(mirrors)).collect();
         return Ok(Arc::new(GitArchive::new(paths)?));
     }
-    // Large deltified objects are resolved in files without a name, on the disk of the data.
-    std::fs::create_dir_all(&settings.data).with_context(|| format!("cannot make {}", settings.data.display()))?;
     // There before the first origin, so that its mirror is seen without a restart.
-    let made = DirBuilder::new().mode(0o700).recursive(true).create(&mirrors);
-    made.with_context(|| format!("cannot make {}", mirrors.display()))?;
+    let mirrors = Store::private_folder(&settings.data, origins::FOLDER).context("cannot open the store")?;
+    // Large deltified objects are resolved in files without a name, on the disk of the data.
     let paths = settings.git.iter().cloned().chain([mirrors]).collect();
     Ok(Arc::new(GitArchive::new(paths)?.with_scratch(settings.data.clone())))
 }

@@ -75,6 +75,15 @@ impl Store {
         Ok(Self { shared: Arc::new(Shared { data, path, root, process: Some(Arc::new(process)) }) })
     }
 
+    /// A folder beside the bundles that is this user's alone (0700), and the data directory with it;
+    /// both are made when they are not there.
+    pub fn private_folder(data: &Path, name: &str) -> Result<PathBuf, StoreError> {
+        let data = std::path::absolute(data).map_err(|e| StoreError::io("find", data, e))?;
+        let top = open_data(&data)?;
+        make(&top, name, &data, 0o700)?;
+        Ok(data.join(name))
+    }
+
     /// Opens the store in `data` for reading: makes nothing and changes nothing.
     pub fn open_read_only(data: &Path) -> Result<Self, StoreError> {
         let data = std::path::absolute(data).map_err(|e| StoreError::io("find", data, e))?;
@@ -253,7 +262,7 @@ fn open_data(data: &Path) -> Result<OwnedFd, StoreError> {
         return Err(StoreError::Owner { data: data.to_owned(), owner: sudo_name(owner) });
     }
     // A folder that is there, holds things and has no store yet may be anything, a home even: its
-    // mode is not ours to change.
+    // mode is not ours to change. What is made first in a new one may be another folder than `bundles`.
     if made || dir::open(&top, "bundles").is_ok() || is_empty(data) {
         dir::set_mode(&top, 0o711).map_err(|e| StoreError::io("set the mode of", data, e))?;
     }
