@@ -645,9 +645,14 @@ fn a_catalogue_opened_for_reading_refuses_to_write_and_is_never_made() {
 #[test]
 fn another_version_is_refused_with_both_versions_and_what_to_do() {
     let larder = larder();
-    for (version, advice) in [(2, "newer"), (0, "larder migrate")] {
+    // An older one is what `Access::Migrate` is for.
+    let cases: [(_, _, &[Access]); 2] = [
+        (2, "newer", &[Access::Read, Access::Write, Access::Migrate]),
+        (0, "larder migrate", &[Access::Read, Access::Write]),
+    ];
+    for (version, advice, accesses) in cases {
         larder.sql().pragma_update(None, "user_version", version).unwrap();
-        for access in [Access::Read, Access::Write, Access::Migrate] {
+        for &access in accesses {
             let error = Catalogue::open(&larder.path, access).unwrap_err();
             assert!(matches!(error, CatalogueError::Version { found, known: 1, .. } if found == version), "{error}");
             assert!(error.to_string().contains(advice), "{error}");
