@@ -18,6 +18,7 @@ mod fetch;
 mod fetched;
 pub mod pattern;
 pub mod placement;
+pub mod region;
 pub mod request;
 pub mod settings;
 mod sink;

@@ -1,0 +1,3 @@
+//! The regions: buckets in which archives are kept for clients, beside the store.
+
+pub mod settings;
