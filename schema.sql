@@ -187,6 +187,33 @@ CREATE INDEX archiver_by_owner ON archiver_task (owner) WHERE owner IS NOT NULL;
 CREATE INDEX archiver_running ON archiver_task (host) WHERE owner IS NOT NULL;
 CREATE INDEX archiver_ended ON archiver_task (ended_at) WHERE ended_at IS NOT NULL;
 
+-- Where archives are beside the store: one row for each content in each region, from before it is put
+-- there until after it was deleted there. Codes of `state`: 0 is to be put, 1 is there, 2 is to be
+-- deleted. A row without an owner is looked at when it is due: put, seen after, or deleted.
+CREATE TABLE archiver_placement (
+    content     BLOB    NOT NULL CHECK (length(content) = 20),
+    region      TEXT    NOT NULL CHECK (region <> ''),    -- its name in the settings
+    state       INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 2),
+    size        INTEGER NOT NULL CHECK (size >= 0),
+    blake3      BLOB    NOT NULL CHECK (length(blake3) = 32),
+    media_type  TEXT    NOT NULL,                         -- the object's Content-Type
+    file_name   TEXT    NOT NULL,                         -- in the object's Content-Disposition
+    put_at      INTEGER,                                  -- put, or last found there
+    due_at      INTEGER NOT NULL,                         -- also its back-off
+    owner       TEXT    CHECK (owner <> ''),              -- the process that is at it
+    attempts    INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failures since it last succeeded
+    fault       TEXT,                                     -- the last of these, for people
+    upload      TEXT,                                     -- a multipart upload that was begun
+    PRIMARY KEY (content, region),
+    CHECK (state <> 1 OR put_at IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX archiver_placement_due ON archiver_placement (region, due_at) WHERE owner IS NULL;
+CREATE INDEX archiver_placement_by_owner ON archiver_placement (owner) WHERE owner IS NOT NULL;
+-- What failed in a region, and is tried at once when that is back.
+CREATE INDEX archiver_placement_failed ON archiver_placement (region, due_at)
+    WHERE owner IS NULL AND attempts > 0;
+
 -- How far the access log of the web server was read: one row for each file that it is, or was
 -- rotated to. `position` moves in the transaction that notes the fetches up to it.
 CREATE TABLE log (
@@ -274,6 +301,17 @@ CREATE TRIGGER bundle_removed AFTER DELETE ON bundle
 WHEN OLD.file IS NOT NULL BEGIN
     UPDATE file SET pins = pins - 1 WHERE id = OLD.file AND OLD.pinned;
     DELETE FROM file WHERE id = OLD.file AND NOT EXISTS (SELECT 1 FROM bundle WHERE file = OLD.file);
+END;
+
+-- A content (kind 0, format 8) that is removed here is removed from every region; one whose file is
+-- lost is brought back from one.
+CREATE TRIGGER content_removed AFTER DELETE ON bundle
+WHEN OLD.kind = 0 AND OLD.format = 8 BEGIN
+    UPDATE archiver_placement SET state = 2, due_at = 0, attempts = 0 WHERE content = OLD.sha1git;
+END;
+CREATE TRIGGER content_lost AFTER UPDATE OF file ON bundle
+WHEN OLD.kind = 0 AND OLD.format = 8 AND OLD.file IS NOT NULL AND NEW.file IS NULL BEGIN
+    UPDATE archiver_placement SET due_at = 0 WHERE content = OLD.sha1git;
 END;
 
 -- A pin on one name holds the file.

@@ -298,7 +298,7 @@ impl Archiver {
         let file = taken.sealed.open().map_err(|error| kept(&error))?;
         Handle::current().block_on(self.0.placement.put(&fetched, file))?;
         let store = self.0.kitchen.store();
-        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable };
+        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable, regions: Vec::new() };
         let landed = self.0.kitchen.catalogue().land(
             job,
             &landing,

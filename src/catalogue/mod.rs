@@ -42,7 +42,9 @@ mod row;
 mod snapshot;
 mod upgrade;
 
-pub use archiver::{Dropped, Job, Landed, Landing, TaskOrder};
+pub use archiver::{
+    Dropped, Job, Landed, Landing, Placed, Placement, PlacementEnd, PlacementJob, PlacementState, TaskOrder,
+};
 pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;

@@ -4,9 +4,12 @@
 //! process as a cook does. What comes of it is written in one transaction with the bundle of its
 //! bytes, so that a task never says SUCCESS before its archive is published.
 
+mod placement;
+mod placing;
 mod queue;
 mod read;
 
+pub use placement::{Placed, Placement, PlacementEnd, PlacementJob, PlacementState};
 pub use queue::{Job, TaskOrder};
 
 use super::finish::add_file;
@@ -35,6 +38,8 @@ pub struct Landing {
     pub took: Duration,
     /// Whether other bytes than before are a fault.
     pub immutable: bool,
+    /// The regions that it is to be in.
+    pub regions: Vec<String>,
 }
 
 /// What became of what a fetch brought.
@@ -96,7 +101,8 @@ impl Catalogue {
                     return Ok(Landed::Refused);
                 }
             }
-            adopt(transaction, landing, now)?;
+            adopt(transaction, &content, &landing.facts, landing.took, now)?;
+            placing::want(transaction, &Placed::of(&landing.fetched, &landing.facts), &landing.regions, now)?;
             point(transaction, job, &landing.fetched, now)?;
             queue::end(transaction, job, State::Success, None, now)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
@@ -172,14 +178,20 @@ fn point(transaction: &Connection, job: &Job, fetched: &Fetched, now: Timestamp)
 }
 
 /// The content is a bundle that is done, whatever it was before.
-fn adopt(transaction: &Connection, landing: &Landing, now: Timestamp) -> Result<(), SqlFault> {
-    let (kind, id, format) = key_params(&landing.fetched.content);
+fn adopt(
+    transaction: &Connection,
+    content: &BundleKey,
+    facts: &FileFacts,
+    took: Duration,
+    now: Timestamp,
+) -> Result<(), SqlFault> {
+    let (kind, id, format) = key_params(content);
     let known = "SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND status = 2";
     if let Some(file) = first(transaction, known, (kind, id, format), |row| Ok(row.get::<_, i64>(0)?))? {
         let sql = "UPDATE file SET last_access = max(last_access, ?2) WHERE id = ?1";
         return execute(transaction, sql, (file, now.as_millis())).map(drop);
     }
-    let file = add_file(transaction, &landing.facts, landing.took, now)?;
+    let file = add_file(transaction, facts, took, now)?;
     execute(
         transaction,
         "INSERT INTO bundle (kind, sha1git, format, status, file, created_at, done_at) VALUES (?1, ?2, ?3, 2, ?4, ?5, ?5)

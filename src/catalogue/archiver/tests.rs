@@ -42,7 +42,7 @@ fn landing(byte: u8, immutable: bool) -> Landing {
         directory: Ok(Directory { id: Sha1Git::from_bytes([9; 20]), size: 30 }),
     };
     let facts = FileFacts { size: 7, allocated: 512, blake3: [byte; 32] };
-    Landing { fetched, facts, took: MINUTE, immutable }
+    Landing { fetched, facts, took: MINUTE, immutable, regions: vec!["east".to_owned(), "west".to_owned()] }
 }
 
 fn land(catalogue: &Catalogue, job: &Job, landing: &Landing, there: bool) -> Landed {
