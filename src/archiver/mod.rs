@@ -17,7 +17,7 @@ mod address;
 mod fetch;
 mod fetched;
 pub mod pattern;
-pub mod placement;
+mod placement;
 pub mod region;
 pub mod request;
 pub mod settings;
@@ -36,7 +36,7 @@ use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::time::Timestamp;
-use placement::Placement;
+use placement::{Placement, Places};
 use request::{Ask, AskError, Wanted};
 use settings::Missing;
 use std::collections::{BTreeMap, HashMap};
@@ -44,7 +44,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use task::{Alias, Fault, FaultCode, State, Task};
+use task::{Alias, Fault, FaultCode, Fetched, State, Task};
 use tokio::sync::{Notify, watch};
 
 /// What waits for longer than this waits anew, and says RETRY.
@@ -121,9 +121,9 @@ impl Archiver {
     pub fn new(settings: settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
         Self(Arc::new(Shared {
             at_once: settings.at_once(),
+            placement: Placement::new(&settings, kitchen.clone(), base),
             settings,
             kitchen,
-            placement: Placement::local(base),
             running: Mutex::default(),
             work: Notify::new(),
             clients: fetch::Clients::default(),
@@ -142,12 +142,8 @@ impl Archiver {
         let (archiver, wanted, canonical) = (self.clone(), ask.wanted.clone(), ask.canonical);
         let found = blocking(move || archiver.find(&wanted, canonical, fetch)).await?;
         match found {
-            Found::Alias(alias) => {
-                let fetched = alias.fetched.as_ref();
-                let location = match fetched {
-                    Some(fetched) => self.0.placement.location(fetched, ask.region.as_deref()).await,
-                    None => None,
-                };
+            Found::There(fetched, places) => {
+                let location = self.0.placement.location(&fetched, &places, ask.region.as_deref()).await;
                 Ok(location.map_or(Answer::Absent, Answer::There))
             }
             Found::Answer(answer) => Ok(answer),
@@ -158,7 +154,7 @@ impl Archiver {
     pub async fn report(&self, id: &str) -> Result<Report, AnswerError> {
         let (archiver, name) = (self.clone(), id.to_owned());
         let known = blocking(move || archiver.look_up(&name)).await?;
-        let Some((task, alias, there)) = known else {
+        let Some((task, alias, places)) = known else {
             return Ok(Report {
                 state: State::Pending,
                 status: NO_STATUS.to_owned(),
@@ -167,8 +163,8 @@ impl Archiver {
             });
         };
         let mut s3_urls = BTreeMap::new();
-        if let (State::Success, true, Some(fetched)) = (task.state, there, &alias.fetched) {
-            s3_urls = self.0.placement.urls(fetched).await;
+        if let (Some(places), Some(fetched)) = (places, &alias.fetched) {
+            s3_urls = self.0.placement.urls(fetched, &places).await;
         }
         let (state, status) = self.words(&task, &alias, !s3_urls.is_empty());
         Ok(Report { state, status, src_url: alias.wanted.url, s3_urls })
@@ -200,8 +196,8 @@ impl Archiver {
                         }
                     }
                 }
-            } else if shared.placement.is_there(shared.kitchen.store(), fetched)? {
-                return Ok(Found::Alias(Box::new(alias.clone())));
+            } else if let Some(places) = shared.placement.places(fetched)? {
+                return Ok(Found::There(Box::new(fetched.clone()), places));
             }
         }
         if !fetch {
@@ -232,20 +228,18 @@ impl Archiver {
         Ok(order)
     }
 
-    /// A task, its alias, and whether the archive is there.
-    fn look_up(&self, id: &str) -> Result<Option<(Task, Alias, bool)>, AnswerError> {
+    /// A task, its alias, and where the archive is once the task has brought it.
+    fn look_up(&self, id: &str) -> Result<Option<(Task, Alias, Option<Places>)>, AnswerError> {
         let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
         if shared.kitchen.mode() == Mode::Normal {
             catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
         }
         let Some((task, alias)) = catalogue.task(id)? else { return Ok(None) };
-        let there = match &alias.fetched {
-            Some(fetched) if task.state == State::Success => {
-                shared.placement.is_there(shared.kitchen.store(), fetched)?
-            }
-            _ => false,
+        let places = match &alias.fetched {
+            Some(fetched) if task.state == State::Success => shared.placement.places(fetched)?,
+            _ => None,
         };
-        Ok(Some((task, alias, there)))
+        Ok(Some((task, alias, places)))
     }
 
     /// What clients read of a task.
@@ -298,7 +292,7 @@ const NO_STATUS: &str = "no status available at this point.";
 
 /// What the catalogue and the store say of a request.
 enum Found {
-    Alias(Box<Alias>),
+    There(Box<Fetched>, Places),
     Answer(Answer),
 }
 

@@ -1,52 +1,130 @@
-//! Where what was fetched is kept for clients, and where they are sent for it. Only larder's own
-//! static URLs yet; the one room that knows that there may be other places.
+//! Where what was fetched is kept for clients, and where they are sent for it: to regions, where there
+//! are any, else to larder's own static URLs.
 
-use super::task::{Fault, Fetched};
-use crate::store::Store;
+use super::region::{self, Regions};
+use super::settings;
+use super::task::Fetched;
+use crate::bundle::FileFacts;
+use crate::catalogue::{Placed, Placement as Row, PlacementState};
+use crate::key::BundleKey;
+use crate::kitchen::Kitchen;
+use crate::limits::Mode;
+use crate::time::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 
 /// The name of the one place that there is without regions.
-pub const LOCAL: &str = "local";
+const LOCAL: &str = "local";
 
 /// The places that archives are put in.
-#[derive(Clone, Debug)]
-pub struct Placement {
+#[derive(Clone)]
+pub(super) struct Placement {
     /// The URL of larder's root, without a trailing slash.
     base: String,
+    regions: Regions,
+    kitchen: Kitchen,
+}
+
+/// Where an archive is.
+pub(super) struct Places {
+    /// In larder's own store.
+    local: bool,
+    /// In these regions, in order of their names.
+    regions: Vec<Row>,
 }
 
 impl Placement {
-    /// larder's own store, whose URLs begin with `base`.
-    #[must_use]
-    pub fn local(base: &str) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned() }
+    /// larder's own store, whose URLs begin with `base`, and the regions of the settings.
+    pub(super) fn new(settings: &settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), regions: Regions::new(settings), kitchen }
     }
 
-    /// Whether the archive is somewhere that clients can be sent to. Blocking.
-    pub fn is_there(&self, store: &Store, fetched: &Fetched) -> io::Result<bool> {
-        Ok(store.get(&fetched.content)?.is_some())
+    pub(super) fn regions(&self) -> &Regions {
+        &self.regions
     }
 
-    /// Puts an archive, whose bytes are whole and checked, wherever it is to be but in the store. Runs
-    /// before the task says SUCCESS and may run again for the same archive.
-    #[expect(clippy::unused_async, reason = "a place beyond this machine is reached asynchronously")]
-    pub async fn put(&self, _fetched: &Fetched, _file: File) -> Result<(), Fault> {
+    /// Where the archive is; `None` when clients can be sent nowhere. Asks no region. Blocking.
+    pub(super) fn places(&self, fetched: &Fetched) -> Result<Option<Places>, super::AnswerError> {
+        let local = self.kitchen.store().get(&fetched.content)?.is_some();
+        let mut regions = Vec::new();
+        if !self.regions.is_empty() {
+            regions = self.kitchen.catalogue().placements(&fetched.content)?;
+            self.fill(fetched, &regions)?;
+            regions.retain(|row| row.state == PlacementState::There && self.regions.get(&row.region).is_some());
+        }
+        Ok((local || !regions.is_empty()).then_some(Places { local, regions }))
+    }
+
+    /// Has the archive put into regions that were not there when it was fetched.
+    fn fill(&self, fetched: &Fetched, known: &[Row]) -> Result<(), super::AnswerError> {
+        let mut lacking = self.regions.names();
+        lacking.retain(|name| !known.iter().any(|row| row.region == *name));
+        if lacking.is_empty() || self.kitchen.mode() != Mode::Normal {
+            return Ok(());
+        }
+        let catalogue = self.kitchen.catalogue();
+        let placed = if let Some(row) = known.first() {
+            Some(row.placed.clone())
+        } else {
+            let facts = catalogue.bundle(&fetched.content)?.and_then(|bundle| bundle.file);
+            facts.map(|facts| Placed::of(fetched, &facts))
+        };
+        if let Some(placed) = placed {
+            catalogue.want_placements(&placed, &lacking, Timestamp::now())?;
+        }
         Ok(())
     }
 
-    /// Where a client that prefers `region` is sent.
-    #[expect(clippy::unused_async, reason = "a URL may have to be signed")]
-    pub async fn location(&self, fetched: &Fetched, _region: Option<&str>) -> Option<String> {
-        Some(self.static_url(fetched))
+    /// Puts an archive, whose bytes are whole and checked, into the regions that are up. Runs before the
+    /// task says SUCCESS and may run again for the same archive.
+    pub(super) async fn put(&self, fetched: &Fetched, facts: &FileFacts, file: File) {
+        if !self.regions.is_empty() {
+            region::put_everywhere(&self.regions, &self.kitchen, &Placed::of(fetched, facts), file).await;
+        }
+    }
+
+    /// What was put is not kept after all. Blocking.
+    pub(super) fn give_up(&self, content: &BundleKey) {
+        if self.regions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.kitchen.catalogue().unwant_placements(content, Timestamp::now()) {
+            tracing::warn!(%error, "what was put into regions for nothing stays there for now");
+        }
+    }
+
+    /// Where a client that prefers `region` is sent: there, else to another that is up, else to larder.
+    pub(super) async fn location(&self, fetched: &Fetched, places: &Places, region: Option<&str>) -> Option<String> {
+        let mut rows: Vec<&Row> = places.regions.iter().collect();
+        rows.sort_by_key(|row| (!self.is_up(row), region != Some(row.region.as_str())));
+        for row in rows.into_iter().filter(|row| self.is_up(row) || !places.local) {
+            if let Some(url) = self.regions.sign(row, &fetched.media_type, &fetched.file_name).await {
+                // The store sees nothing of downloads from elsewhere, and would collect what is used most.
+                self.kitchen.touch(&fetched.content);
+                return Some(url);
+            }
+        }
+        places.local.then(|| self.static_url(fetched))
     }
 
     /// The archive's URLs, made at this moment, by the name of the place.
-    #[expect(clippy::unused_async, reason = "URLs may have to be signed")]
-    pub async fn urls(&self, fetched: &Fetched) -> BTreeMap<String, String> {
-        BTreeMap::from([(LOCAL.to_owned(), self.static_url(fetched))])
+    pub(super) async fn urls(&self, fetched: &Fetched, places: &Places) -> BTreeMap<String, String> {
+        let mut urls = BTreeMap::new();
+        let any_up = places.regions.iter().any(|row| self.is_up(row));
+        for row in places.regions.iter().filter(|row| self.is_up(row) || !(any_up || places.local)) {
+            if let Some(url) = self.regions.sign(row, &fetched.media_type, &fetched.file_name).await {
+                urls.insert(row.region.clone(), url);
+            }
+        }
+        if urls.is_empty() && places.local {
+            urls.insert(LOCAL.to_owned(), self.static_url(fetched));
+        }
+        urls
+    }
+
+    fn is_up(&self, row: &Row) -> bool {
+        self.regions.get(&row.region).is_some_and(|region| region.is_up())
     }
 
     /// larder's own URL of the archive; the parameter makes the download be saved under its name.

@@ -86,7 +86,7 @@ fn try_take_in(
 
 /// The id of a file's bytes. Their number comes before them in what is hashed, and an upstream rarely
 /// says it, so this cannot be done while they come.
-fn blob_id(mut file: File, size: u64) -> Result<Sha1Git, StructureError> {
+pub(super) fn blob_id(mut file: File, size: u64) -> Result<Sha1Git, StructureError> {
     let (mut hasher, mut buffer) = (Hasher::new(ObjectType::Blob, size), vec![0; 256 << 10]);
     loop {
         match file.read(&mut buffer).map_err(StructureError::Read)? {

@@ -7,7 +7,7 @@ use super::sink::{self, Expected, Piece, TakenIn};
 use super::source::Source;
 use super::structure::Packing;
 use super::task::{Fault, FaultCode, Fetched};
-use super::{Archiver, PENDING_TOO_LONG, blocking, random};
+use super::{Archiver, PENDING_TOO_LONG, blocking, random, region};
 use crate::catalogue::{Job, Landed, Landing};
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::limits::Mode;
@@ -57,9 +57,15 @@ impl Archiver {
     #[must_use]
     pub fn start(&self) -> Crew {
         let mut tasks = JoinSet::new();
+        for region in self.0.placement.regions().all() {
+            tasks.spawn(region::watch_over(self.clone(), Arc::clone(region)));
+        }
         if self.0.kitchen.mode() == Mode::Normal {
             tasks.spawn(dispatch(self.clone()));
             tasks.spawn(keep_up(self.clone()));
+            for region in self.0.placement.regions().all() {
+                tasks.spawn(region::work_at(self.clone(), Arc::clone(region)));
+            }
         }
         Crew { archiver: self.clone(), tasks }
     }
@@ -74,6 +80,12 @@ impl Archiver {
                     let fetches = catalogue.release_fetches(&owner, Timestamp::now())?;
                     tracing::info!(fetches, "took up the fetches of a process that is gone");
                     shared.work.notify_one();
+                }
+            }
+            for owner in catalogue.placement_owners()? {
+                if !shared.kitchen.store().is_alive(&owner)? {
+                    let placements = catalogue.release_placements(&owner, Timestamp::now())?;
+                    tracing::info!(placements, "took up what a process that is gone did in regions");
                 }
             }
             catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
@@ -105,16 +117,16 @@ impl Archiver {
         })
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         *self.0.stopping.borrow()
     }
 
-    async fn stopped(&self) {
+    pub(super) async fn stopped(&self) {
         let mut stopping = self.0.stopping.subscribe();
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
-    async fn halted(&self) {
+    pub(super) async fn halted(&self) {
         let mut halting = self.0.halting.subscribe();
         let _ = halting.wait_for(|halting| *halting).await;
     }
@@ -296,9 +308,16 @@ impl Archiver {
             Fault::new(FaultCode::Io, "The archive could not be kept.")
         };
         let file = taken.sealed.open().map_err(|error| kept(&error))?;
-        Handle::current().block_on(self.0.placement.put(&fetched, file))?;
+        // What a stop cuts short the next process finishes.
+        Handle::current().block_on(async {
+            tokio::select! {
+                () = self.0.placement.put(&fetched, &facts, file) => {}
+                () = self.halted() => {}
+            }
+        });
         let store = self.0.kitchen.store();
-        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable, regions: Vec::new() };
+        let regions = self.0.placement.regions().names();
+        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable, regions };
         let landed = self.0.kitchen.catalogue().land(
             job,
             &landing,
@@ -306,6 +325,9 @@ impl Archiver {
             |key| Ok(store.get(key)?.is_some()),
             |names| store.publish(taken.sealed, names),
         );
+        if !matches!(landed, Ok(Landed::Published)) {
+            self.0.placement.give_up(&content);
+        }
         match landed.map_err(|error| kept(&error))? {
             Landed::Published => {
                 tracing::info!(task = job.id, key = %content, size = facts.size, took = ?landing.took, "fetched");

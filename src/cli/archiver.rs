@@ -7,7 +7,7 @@ use crate::archiver::Archiver;
 use crate::archiver::request::{self, Wanted};
 use crate::archiver::source::Source;
 use crate::archiver::task::{Alias, State, Task};
-use crate::catalogue::{Access, Catalogue, TaskOrder};
+use crate::catalogue::{Access, Catalogue, Placement, PlacementState, TaskOrder};
 use crate::config::Settings;
 use crate::store::Store;
 use anyhow::{Context, bail};
@@ -108,10 +108,17 @@ fn tasks(settings: &Settings, limit: u32, json: bool) -> anyhow::Result<()> {
 fn status(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool> {
     let catalogue = rooms::read_catalogue(settings)?;
     let Some((task, alias)) = look_up(settings, &catalogue, request)? else { return Ok(false) };
+    let placements = match &alias.fetched {
+        Some(fetched) => catalogue.placements(&fetched.content)?,
+        None => Vec::new(),
+    };
     if json {
-        super::print_json(&body(task.as_ref(), &alias))?;
+        let mut body = body(task.as_ref(), &alias);
+        body["regions"] = placements.iter().map(region_body).collect();
+        super::print_json(&body)?;
     } else {
-        super::print(&describe(task.as_ref(), &alias))?;
+        let regions: String = placements.iter().map(region_line).collect();
+        super::print(&(describe(task.as_ref(), &alias) + &regions))?;
     }
     Ok(true)
 }
@@ -263,6 +270,29 @@ fn describe(task: Option<&Task>, alias: &Alias) -> String {
         }),
     );
     text
+}
+
+/// Where it stands in a region, for programs.
+fn region_body(placement: &Placement) -> Value {
+    json!({
+        "region": placement.region,
+        "state": placement.state.as_str(),
+        "put_at": placement.put_at.map(|at| at.to_string()),
+        "due_at": placement.due_at.to_string(),
+        "failed_tries": placement.attempts,
+        "error": placement.fault,
+    })
+}
+
+/// Where it stands in a region, for people.
+fn region_line(placement: &Placement) -> String {
+    let name = format!("in {}", placement.region);
+    let since = placement.put_at.filter(|_| placement.state == PlacementState::There);
+    let since = since.map_or_else(String::new, |at| format!(", seen {at}"));
+    let fault = placement.fault.as_ref().map_or_else(String::new, |fault| {
+        format!("; failed {} times: {fault}; again after {}", placement.attempts, placement.due_at)
+    });
+    format!("  {name:<12} {}{since}{fault}\n", placement.state.as_str())
 }
 
 #[cfg(test)]
