@@ -7,19 +7,19 @@ use std::process::Command;
 /// What curl -i shows: status, headers in order of their names (lower case) without those of the server
 /// and the moment, and the body.
 #[derive(Debug, PartialEq, Eq)]
-struct Shown {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
+pub(crate) struct Shown {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Shown {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         &self.headers.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}: {self:?}")).1
     }
 }
 
-fn curl(url: &str) -> Shown {
+pub(crate) fn curl(url: &str) -> Shown {
     let output = Command::new("curl").args(["-s", "-i", url]).output().expect("curl can be run");
     let text = String::from_utf8(output.stdout).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -34,7 +34,7 @@ fn curl(url: &str) -> Shown {
     Shown { status, headers, body: body.to_owned() }
 }
 
-fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 

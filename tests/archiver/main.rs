@@ -1,5 +1,5 @@
 //! The Archiver through TCP: against a real hgweb, against an upstream that misbehaves in every way
-//! that is known, and killed at any instant.
+//! that is known, with regions that come and go, and killed at any instant.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -12,6 +12,8 @@ mod exchange;
 mod forges;
 mod hgweb;
 mod misbehaving;
+mod regions;
+mod seaweed;
 mod tasks;
 mod upstream;
 
@@ -43,9 +45,15 @@ impl Larder {
 
     /// Kills it and starts another on the same data.
     pub(crate) fn again(self) -> Self {
+        let settings = self.settings.clone();
+        self.again_with(&settings)
+    }
+
+    /// With other settings.
+    pub(crate) fn again_with(self, settings: &str) -> Self {
         self.server.kill();
-        let server = Self::serve(self.data.path(), &self.settings, &[]);
-        Self { server, data: self.data, settings: self.settings }
+        let server = Self::serve(self.data.path(), settings, &[]);
+        Self { server, data: self.data, settings: settings.to_owned() }
     }
 
     fn serve(data: &Path, settings: &str, git: &[&Path]) -> Server {

@@ -1,0 +1,285 @@
+//! Archives in two real regions: signed URLs, regions that fail and come back, and what goes.
+
+use super::Larder;
+use super::common::kitchenware::Random;
+use super::exchange::{curl, headers};
+use super::hgweb::Hgweb;
+use super::seaweed::{Seaweed, get, narrow};
+use super::upstream::{Upstream, good, reply, tar};
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+
+const REV: &str = "3d11cb4f31b9";
+const TARGET: &str = "/archiver/up/r/3d11cb4f31b9";
+
+/// Waits until it is so.
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never comes to this: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Where a request for what is there leads.
+fn location(larder: &Larder, target: &str) -> String {
+    let hit = larder.server.get(target);
+    assert_eq!(hit.status, 302, "{}", String::from_utf8_lossy(&hit.body));
+    hit.header("location").unwrap().to_owned()
+}
+
+/// What is said of the regions that have the archive of `/archiver/<request>`.
+fn regions(larder: &Larder, request: &str) -> Vec<(String, String)> {
+    let (code, output) = larder.run(&["archiver", "status", "--json", request]);
+    assert_eq!(code, 0);
+    let status: Value = serde_json::from_str(&output).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    status["regions"].as_array().unwrap().iter().map(|row| (text(&row["region"]), text(&row["state"]))).collect()
+}
+
+fn both_there() -> Vec<(String, String)> {
+    ["us-east-1", "us-west-2"].map(|name| (name.to_owned(), "there".to_owned())).to_vec()
+}
+
+fn plain_upstream() -> Upstream {
+    Upstream::start(|stream, _, _| {
+        reply(stream, "200 OK", "Content-Type: application/x-gzip\r\n", &good());
+    })
+}
+
+/// The bundle's file in the store.
+fn file(larder: &Larder, id: &str) -> std::path::PathBuf {
+    larder.data.path().join(format!("bundles/v0/content/{}/{}/{id}.raw", &id[..2], &id[2..4]))
+}
+
+#[test]
+fn the_three_examples_are_answered_as_they_were_and_urls_hold_for_a_while() {
+    let (east, west, hg) = (Seaweed::start(), Seaweed::start(), Hgweb::start());
+    let settings = format!(
+        "[archiver]\nsigned_url_ttl = \"3s\"\n{}{}{}",
+        hg.settings(),
+        east.settings("us-east-1", ""),
+        west.settings("us-west-2", "")
+    );
+    let larder = Larder::start(&settings);
+    let rev = hg.short();
+    let url =
+        format!("http://{}/archiver/mozharness/{rev}?repo=mozilla-central&region=us-east-1", larder.server.address);
+    let miss = curl(&url);
+    let task = miss.header("location").to_owned();
+    assert_eq!((miss.status, miss.body.as_str()), (202, "{\n  \"result\": {}\n}"));
+    let ended = larder.ended(&task);
+    let status = curl(&task);
+    let (east_url, west_url) = (ended["s3_urls"]["us-east-1"].as_str().unwrap(), &ended["s3_urls"]["us-west-2"]);
+    assert!(east_url.starts_with(&east.endpoint()) && west_url.as_str().unwrap().starts_with(&west.endpoint()));
+    let lines = ["us-east-1", "us-west-2"].map(|name| {
+        let start = format!("      \"{name}\": \"");
+        status.body.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{}", status.body))
+    });
+    let body = format!(
+        "{{\n  \"result\": {{\n    \"s3_urls\": {{\n{}\n{}\n    }},\n    \"src_url\": \
+         \"http://{}/mozilla-central/archive/{rev}.tar.gz/testing/mozharness\",\n    \
+         \"state\": \"SUCCESS\",\n    \"status\": \"Task completed! Check 's3_urls' for upload locations.\"\n  }}\n}}",
+        lines[0], lines[1], hg.address
+    );
+    assert_eq!(status.body, body);
+    let hit = curl(&url);
+    let signed = hit.header("location").to_owned();
+    let shown = signed.replace('&', "&amp;");
+    let page = format!(
+        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<title>Redirecting...</title>\n\
+         <h1>Redirecting...</h1>\n<p>You should be redirected automatically to target URL: \
+         <a href=\"{shown}\">{shown}</a>.  If not click the link."
+    );
+    let length = page.len().to_string();
+    let expected = headers(&[
+        ("content-length", length.as_str()),
+        ("content-type", "text/html; charset=utf-8"),
+        ("location", signed.as_str()),
+    ]);
+    assert_eq!((hit.status, &hit.headers, &hit.body), (302, &expected, &page));
+
+    // It is the archive, as the upstream has it, for any client.
+    let (status, head, archive) = get(&signed);
+    let original = get(&format!("http://{}/mozilla-central/archive/{rev}.tar.gz/testing/mozharness", hg.address));
+    assert_eq!((status, archive.len()), (200, original.2.len()));
+    assert!(archive == original.2);
+    let id = signed.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    for line in [
+        "content-type: application/x-gzip".to_owned(),
+        format!("content-disposition: attachment; filename=\"mozilla-central-{rev}.tar.gz\""),
+        format!("x-amz-meta-sha1git: {id}"),
+        format!("x-amz-meta-blake3: {}", blake3::hash(&archive).to_hex()),
+    ] {
+        assert!(head.contains(&line), "{line} is missing:\n{head}");
+    }
+    // The same bytes under another name come under that.
+    larder.fetch(&format!("/archiver/mozharness/{rev}?repo=projects/ash"));
+    let other = location(&larder, &format!("/archiver/mozharness/{rev}?repo=projects/ash"));
+    assert!(get(&other).1.contains(&format!("filename=\"ash-{rev}.tar.gz\"")));
+
+    // Who prefers a region gets it, also by the word of the second generation; one that is not known is none.
+    let prefer = |name: &str| location(&larder, &format!("/archiver/mozharness/{rev}?&repo=mozilla-central{name}"));
+    assert!(prefer("&region=us-west-2").starts_with(&west.endpoint()));
+    assert!(prefer("&preferred_region=us-west-2").starts_with(&west.endpoint()));
+    for other in ["", "&region=us-east-1", "&region=mars"] {
+        assert!(prefer(other).starts_with(&east.endpoint()), "{other}");
+    }
+
+    // Altered, and late.
+    let url = prefer("");
+    assert_eq!(get(&url.replace(&id, &"0".repeat(40))).0, 403);
+    assert_eq!(get(&url.replace("X-Amz-Expires=3", "X-Amz-Expires=300")).0, 403);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(get(&url).0, 403);
+    assert_eq!(get(&prefer("")).0, 200);
+    assert!(!larder.run(&["config"]).1.contains("a-secret"));
+}
+
+#[test]
+fn a_region_that_is_down_is_passed_over_and_filled_when_it_is_back_and_loses_what_is_removed_here() {
+    let (east, mut west, upstream) = (Seaweed::start(), Seaweed::start(), plain_upstream());
+    let one = format!("{}{}", upstream.settings(""), east.settings("us-east-1", ""));
+    let both = format!("{one}{}", west.settings("us-west-2", "check = \"1s\"\nconnect_timeout = \"1s\""));
+
+    // A region that there was not yet is filled from the other, though the file here is lost.
+    let larder = Larder::start(&one);
+    larder.fetch(TARGET);
+    let id = east.keys().pop().unwrap();
+    fs::remove_file(file(&larder, &id)).unwrap();
+    let larder = larder.again_with(&both);
+    let request = format!("up/r/{REV}");
+    until("it leads to the one that has it", || location(&larder, TARGET).starts_with(&east.endpoint()));
+    until("both have it", || regions(&larder, &request) == both_there());
+    let west_target = format!("{TARGET}?region=us-west-2");
+    assert_eq!(get(&location(&larder, &west_target)).2, good());
+    assert_eq!(upstream.requests(), 1);
+    assert_eq!(fs::read(file(&larder, &id)).unwrap(), good(), "it was brought back");
+
+    // What somebody deleted there is put there again.
+    assert_eq!(west.signed("DELETE", &format!("/{id}")).0, 204);
+    until("it is noticed and mended", || west.keys() == [id.as_str()]);
+    assert_eq!(upstream.requests(), 1);
+
+    // Down: hits go on, fetches too, and what was missed follows.
+    west.down();
+    until("it is passed over", || location(&larder, &west_target).starts_with(&east.endpoint()));
+    let status = larder.fetch(&format!("/archiver/up/other/{REV}"));
+    assert_eq!(status["state"], "SUCCESS");
+    assert_eq!(status["s3_urls"].as_object().unwrap().keys().collect::<Vec<_>>(), ["us-east-1"]);
+    let removed = format!("content/{id}.raw");
+    assert_eq!(larder.run(&["remove", &removed]).0, 0);
+    until("it is gone where that is possible", || east.keys().is_empty());
+    assert_eq!(larder.server.get(TARGET).status, 202, "it would have to be fetched");
+    let tasks: Vec<_> = [TARGET.to_owned(), format!("/archiver/up/other/{REV}")]
+        .iter()
+        .map(|target| larder.server.get(target).header("location").unwrap().to_owned())
+        .collect();
+    for task in tasks.iter().filter(|task| task.contains("/status/")) {
+        assert_eq!(larder.ended(task)["state"], "SUCCESS");
+    }
+    west.up();
+    until("both have it again", || regions(&larder, &request) == both_there());
+    assert_eq!(get(&location(&larder, &west_target)).2, good());
+
+    // And collected, with one region down meanwhile.
+    west.down();
+    let (code, output) = larder.run(&["gc", "--max-size", "1KiB", "--grace", "0s"]);
+    assert_eq!(code, 0, "{output}");
+    until("it is gone from one", || east.keys().is_empty());
+    let larder = larder.again();
+    west.up();
+    until("and from the other", || west.keys().is_empty());
+    assert_eq!(larder.server.send("HEAD", TARGET, &[]).status, 404);
+}
+
+#[test]
+fn regions_that_refuse_or_fail_keep_nothing_from_the_others() {
+    let (east, upstream) = (Seaweed::start(), plain_upstream());
+    let failing = Upstream::start(|stream, _, _| reply(stream, "503 Slow Down", "", b""));
+    let stalling = Upstream::start(|_, _, _| std::thread::sleep(Duration::from_mins(2)));
+    let quick = "retries = 0\ntimeout = \"1s\"\nconnect_timeout = \"1s\"";
+    let elsewhere = |name: &str, upstream: &Upstream| {
+        east.settings(name, quick).replace(&east.endpoint(), &format!("http://{}", upstream.address))
+    };
+    let bad = [
+        east.settings_with("a-secret", "archives", "wrong", quick),
+        east.settings_with("a-bucket", "no-such-bucket", "secret", quick).replace("/id\"", "/limited\""),
+        east.settings_with("a-key", "archives", "no-such-file", quick),
+        elsewhere("a-failing", &failing),
+        elsewhere("a-stalling", &stalling),
+    ]
+    .concat();
+    let larder = Larder::start(&format!("{}{bad}{}", upstream.settings(""), east.settings("us-east-1", "")));
+    let status = larder.fetch(TARGET);
+    assert_eq!(status["state"], "SUCCESS");
+    assert_eq!(status["s3_urls"].as_object().unwrap().keys().collect::<Vec<_>>(), ["us-east-1"]);
+    for region in ["a-secret", "a-bucket", "a-key", "a-failing", "a-stalling", "us-east-1"] {
+        let url = location(&larder, &format!("{TARGET}?region={region}"));
+        assert_eq!(get(&url).2, good(), "{region}");
+        assert!(!url.contains("no-such-bucket"));
+    }
+    let (_, shown) = larder.run(&["archiver", "status", &format!("up/r/{REV}")]);
+    assert!(shown.contains("in us-east-1 there") && shown.contains("in a-bucket"), "{shown}");
+    assert_eq!(upstream.requests(), 1);
+
+    // Where no region has it, larder itself does.
+    let larder = Larder::start(&format!("{}{bad}", upstream.settings("")));
+    let status = larder.fetch(TARGET);
+    assert_eq!(status["s3_urls"].as_object().unwrap().keys().collect::<Vec<_>>(), ["local"]);
+    assert_eq!(larder.at(&location(&larder, TARGET)).body, good());
+}
+
+/// An archive of two parts, unlike any of another name.
+fn large(name: &str) -> Vec<u8> {
+    let noise: Vec<u8> = (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    tar(&[(&format!("t/{name}"), &noise)])
+}
+
+#[test]
+fn killed_while_putting_every_task_ends_and_nothing_is_partial() {
+    let rounds = if std::env::var_os("LARDER_TEST_LONG").is_some() { 30 } else { 4 };
+    let east = Seaweed::start();
+    let upstream = Upstream::start(move |stream, _, head| {
+        reply(stream, "200 OK", "", &large(head.split('/').nth(1).unwrap()));
+    });
+    let way = narrow(&east.endpoint());
+    let region = east.settings("us-east-1", "").replace(&east.endpoint(), &way);
+    let mut larder = Larder::start(&format!("{}{region}", upstream.settings("")));
+    let seed = Random::seed();
+    let (mut random, mut tasks) = (Random::new(seed), Vec::new());
+    for round in 0..rounds {
+        let target = format!("/archiver/up/r{round}/{REV}?suffix=tar");
+        let task = larder.server.get(&target).header("location").unwrap().rsplit('/').next().unwrap().to_owned();
+        tasks.push((target, task));
+        // Half of them in the midst of an upload, the others anywhere.
+        let in_upload = round % 2 == 0;
+        let ends = Instant::now() + Duration::from_millis(if in_upload { 60_000 } else { random.below(2500) });
+        while Instant::now() < ends && !(in_upload && east.uploads() > 0) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!in_upload || east.uploads() > 0, "seed {seed}: no upload to be cut short");
+        if in_upload {
+            std::thread::sleep(Duration::from_millis(50 + random.below(300)));
+        }
+        larder = larder.again();
+        for (round, (target, _)) in tasks.iter().enumerate() {
+            let hit = larder.server.get(target);
+            if hit.status == 302 && hit.header("location").unwrap().starts_with(&way) {
+                let (_, _, bytes) = get(hit.header("location").unwrap());
+                assert!(bytes == large(&format!("r{round}")), "seed {seed}: {target} is partial");
+            }
+        }
+    }
+    for (round, (target, id)) in tasks.iter().enumerate() {
+        let task = format!("http://{}/archiver/status/{id}", larder.server.address);
+        assert_eq!(larder.ended(&task)["state"], "SUCCESS", "seed {seed}: {target}");
+        until("it is in the region", || location(&larder, target).starts_with(&way));
+        assert!(get(&location(&larder, target)).2 == large(&format!("r{round}")), "seed {seed}: {target}");
+    }
+    // One that was killed between the answer that names an upload and the note of it left that behind.
+    until("the uploads have ended", || east.uploads() <= rounds / 30);
+    assert_eq!(east.keys().len(), rounds, "seed {seed}: nothing else is there");
+}
