@@ -12,7 +12,7 @@ const PAGE: u32 = 1000;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Only bundles of this kind: directory, revision, release
+    /// Only bundles of this kind: directory, revision, release, snapshot, content
     kind: Option<ObjectKind>,
     /// One JSON object a line, with the fields of the status body
     #[arg(long)]

@@ -42,9 +42,10 @@ const DEFAULT_CONFIG: &str = "/etc/larder/larder.toml";
 
 /// A content-addressed cache of source-code bundles
 ///
-/// larder cooks a tarball of a directory, a revision or a release from the objects of git
-/// repositories once, keeps it as a static file keyed by sha1git, and serves it over HTTP with ETag
-/// and Range. The bytes of a bundle depend on nothing but the object.
+/// larder cooks a bundle of a directory, a revision, a release, a snapshot or a content from the objects
+/// of git repositories once: a tarball, a zip, a bare repository, a git bundle. It keeps the bundle as a
+/// static file keyed by sha1git, and serves it over HTTP with ETag and Range. The bytes of a tarball or a
+/// zip depend on nothing but the object.
 ///
 /// Every setting is a flag, a variable (LARDER_MAX_SIZE) or a key of larder.toml (max_size), in this
 /// order of precedence; `larder config` prints what is in force.
