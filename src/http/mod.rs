@@ -1,9 +1,10 @@
 //! Bundles and statuses over HTTP.
 //!
-//! `etag`, `conditional` and `range` are pure and decide; `static_file` and `problem` make answers;
-//! `body` reads files, `events` follows cooks. `server` takes connections, `io` is their sockets, `watch` says when one has to
-//! end, `exchange` is one request on it.
+//! `etag`, `conditional` and `range` are pure and decide; `static_file`, `answer` and `problem` make
+//! answers; `body` reads files, `events` follows cooks, `prefer` reads how long a request may wait. `server`
+//! takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request on it.
 
+mod answer;
 pub mod archiver;
 pub mod body;
 pub mod conditional;
@@ -15,6 +16,7 @@ mod hot;
 mod io;
 pub mod origins;
 mod pass;
+mod prefer;
 pub mod problem;
 pub mod range;
 mod refused;

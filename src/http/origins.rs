@@ -1,12 +1,13 @@
 //! `/origins`, `/vault/resolve` and `/vault/:kind/:id/proof`: from the URL of a repository to ids, and
 //! from ids to what proves them. Owns these answers' JSON; none of them changes anything.
 
+use super::answer::{blocking, json, linked, plain};
 use super::body::Body;
 use super::problem::Problem;
 use super::refused::{not_ordered, unavailable};
 use super::route;
 use super::status_body::Base;
-use super::vault::{ListLinks, Vault, blocking, json, linked, plain};
+use super::vault::{ListLinks, Vault};
 use crate::catalogue::{Origin, Outcome, Visit};
 use crate::cook::{CookError, proof};
 use crate::key::{BundleKey, ObjectKind, Sha1Git, Swhid};

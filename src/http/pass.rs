@@ -4,10 +4,11 @@
 //! ETag. What fails before the first bytes has its status; what fails later breaks the connection, so
 //! that no client takes it for whole.
 
+use super::answer::blocking;
 use super::body::Body;
 use super::problem::Problem;
 use super::static_file::{self, Meta};
-use super::vault::{Vault, blocking};
+use super::vault::Vault;
 use crate::bundle::FailureCode;
 use crate::key::BundleKey;
 use crate::kitchen::{OrderError, ThroughError};

@@ -2,12 +2,14 @@
 //!
 //! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
 
+use super::answer::{blocking, json, linked, text};
 use super::archiver::Endpoints;
 use super::body::Body;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
 use super::events;
 use super::pass;
+use super::prefer::{say_waited, wanted_wait};
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
 use super::route::{self, Page, Route, RouteError};
 use super::static_file::{self, Meta};
@@ -18,17 +20,13 @@ use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
 use crate::time::Timestamp;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use hyper::header::{HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 /// How many files on disk have their SHA-256 remembered, each in about a hundred bytes.
 const DIGESTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("because 65,536 is not zero");
-
-/// The longest `Prefer: wait` that is granted.
-const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The answers below larder's root.
 pub struct Vault {
@@ -326,87 +324,4 @@ struct ListBody<'a> {
 #[derive(Serialize)]
 pub(super) struct ListLinks<'a> {
     pub(super) next: Option<&'a str>,
-}
-
-/// With a `Link` to the next page, when there is one.
-pub(super) fn linked(mut response: Response<Body>, next: Option<&str>) -> Response<Body> {
-    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
-    response.headers_mut().extend(link.map(|link| (LINK, link)));
-    response
-}
-
-/// Runs what blocks where it may.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
-}
-
-/// The `wait` of `Prefer` (RFC 7240 section 4.3), at most a minute.
-fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
-    headers
-        .get_all("prefer")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .filter_map(|preference| preference.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
-        .map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
-        .filter(|patience| !patience.is_zero())
-}
-
-fn say_waited(response: &mut Response<Body>, waited: Option<Duration>) {
-    if let Some(patience) = waited
-        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", patience.as_secs()))
-    {
-        response.headers_mut().insert("preference-applied", applied);
-    }
-}
-
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    let mut bytes = serde_json::to_vec(value).expect("because every key of it is a string");
-    bytes.push(b'\n');
-    plain(status, "application/json", bytes)
-}
-
-fn text(text: &str) -> Response<Body> {
-    plain(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned().into_bytes())
-}
-
-pub(super) fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefer_wait_is_read_among_other_preferences_and_capped() {
-        let wait = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("prefer", HeaderValue::from_static(value));
-            wanted_wait(&headers).map(|patience| patience.as_secs())
-        };
-        for (value, seconds) in [
-            ("wait=30", Some(30)),
-            ("respond-async, wait=5", Some(5)),
-            ("Wait = \"7\"; foo", Some(7)),
-            ("wait=999999999", Some(60)),
-            ("wait=0", None),
-            ("wait=-1", None),
-            ("wait", None),
-            ("return=minimal", None),
-        ] {
-            assert_eq!(wait(value), seconds, "{value}");
-        }
-    }
 }

@@ -1,0 +1,41 @@
+//! Answers that are made in memory, and the look-ups that they are made of. Knows no endpoint.
+
+use super::body::Body;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut bytes = serde_json::to_vec(value).expect("because every key of it is a string");
+    bytes.push(b'\n');
+    plain(status, "application/json", bytes)
+}
+
+pub(super) fn text(text: &str) -> Response<Body> {
+    plain(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned().into_bytes())
+}
+
+pub(super) fn plain(status: StatusCode, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// With a `Link` to the next page, when there is one.
+pub(super) fn linked(mut response: Response<Body>, next: Option<&str>) -> Response<Body> {
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    response.headers_mut().extend(link.map(|link| (LINK, link)));
+    response
+}
+
+/// Runs what blocks where it may.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
