@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::client::request;
+use common::client::{request, unchunked};
 use common::disk::{Mount, skipped};
 use common::fixtures::{Fixture, fixture};
 use common::kitchenware;
@@ -232,19 +232,4 @@ fn pass_through_is_bounded_and_a_client_that_leaves_makes_room() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("the place of a client that left was never free");
-}
-
-/// The bytes of a chunked body; `None` when its last chunk is missing.
-fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    loop {
-        let end = body.windows(2).position(|pair| pair == b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?, 16).ok()?;
-        body = &body[end + 2..];
-        if size == 0 {
-            return Some(bytes);
-        }
-        bytes.extend_from_slice(body.get(..size)?);
-        body = body.get(size + 2..)?;
-    }
 }

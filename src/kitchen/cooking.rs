@@ -2,14 +2,15 @@
 //! it, fails it, hands it on or gives it back, and when the catalogue cannot be written that is
 //! tried until it can.
 
+use super::recipe::{Bench, Unmade};
 use super::{Kitchen, MAX_NAMES, Running};
-use crate::archive::{Archive, Blocks};
+use crate::archive::{Archive as _, Blocks as _};
 use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
-use crate::cook::{self, Control, CookError, Cooked, Root};
-use crate::key::{BundleKey, Family, ObjectKind};
+use crate::cook::{self, Control, CookError, Root};
+use crate::key::{BundleKey, ObjectKind};
 use crate::time::Timestamp;
-use std::io::Write;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ pub(super) async fn work(kitchen: Kitchen, number: usize) {
 }
 
 /// What came of a claim, to be written into the catalogue.
-pub(super) enum Outcome {
+enum Outcome {
     Settled,
     Failed(Failure),
     GivenBack,
@@ -138,30 +139,19 @@ impl Kitchen {
         if self.0.blocks.is_blocked(&key.id()) {
             return cook_failed(key, &CookError::Blocked { id: key.id() });
         }
-        if key.format().family() == Family::Raw {
-            let shared = &*self.0;
-            let max_size = shared.limits().max_bundle_size;
-            let cook = |out: &mut dyn Write| cook::raw(&shared.archive, &key.id(), max_size, &control, out);
-            return self.cook_file(claim, cook);
-        }
-        if key.format().family() == Family::History {
-            return self.cook_history(claim, &control);
-        }
-        let mut reader = self.0.archive.reader();
-        let root = match cook::root(&mut *reader, key.kind(), &key.id()) {
-            Ok(Some(root)) => root,
-            Ok(None) => return absent(key),
-            Err(error) => return cook_failed(key, &error),
-        };
-        drop(reader);
-        match root {
-            Root::Directory(id) if key.kind() != ObjectKind::Directory && key.format().is_flat() => {
-                let directory = BundleKey::new(ObjectKind::Directory, id, key.format())
-                    .expect("because every flat format is one of a directory");
-                self.hand_on(claim, &directory)
+        if key.format().is_flat() && key.kind() != ObjectKind::Directory {
+            match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
+                Ok(Some(Root::Directory(id))) => {
+                    let directory = BundleKey::new(ObjectKind::Directory, id, key.format())
+                        .expect("because every flat format is one of a directory");
+                    return self.hand_on(claim, &directory);
+                }
+                Ok(Some(Root::File(_))) => {}
+                Ok(None) => return absent(key),
+                Err(error) => return cook_failed(key, &error),
             }
-            root => self.cook_flat(claim, root, &control),
         }
+        self.cook_file(claim, &control)
     }
 
     /// A flat bundle of a revision or a release is another name of its directory's.
@@ -186,26 +176,8 @@ impl Kitchen {
         }
     }
 
-    fn cook_flat(&self, claim: &Claim, root: Root, control: &Control) -> Outcome {
-        let (shared, limits) = (&*self.0, self.0.limits());
-        let order = cook::Order {
-            archive: &shared.archive,
-            root,
-            format: claim.key.format(),
-            threads: limits.cook_threads,
-            max_size: limits.max_bundle_size,
-            scratch: shared.store.data(),
-            control,
-        };
-        self.cook_file(claim, |out| cook::cook(&order, out))
-    }
-
     /// Cooks into a draft, and publishes it.
-    pub(super) fn cook_file(
-        &self,
-        claim: &Claim,
-        cook: impl FnOnce(&mut dyn Write) -> Result<Cooked, CookError>,
-    ) -> Outcome {
+    fn cook_file(&self, claim: &Claim, control: &Control) -> Outcome {
         let (key, shared) = (claim.key, &*self.0);
         let start = Instant::now();
         let mut draft = match shared.store.draft() {
@@ -214,10 +186,17 @@ impl Kitchen {
         };
         // The reservation stands until the catalogue counts the file.
         let mut reservation = shared.room.reservation();
-        let cooked = match cook(&mut reservation.writing(&mut draft)) {
+        // A pack is written twice: where it is checked, and into the draft.
+        let scratch = RefCell::new(shared.room.reservation());
+        let room = |bytes| scratch.borrow_mut().reach(bytes);
+        let bench = Bench { scratch: shared.store.data(), room: &room, control };
+        let cooked = match self.make(&key, &bench, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
-            Err(error) => return cook_failed(key, &error),
+            Err(Unmade::Absent) => return absent(key),
+            Err(Unmade::Catalogue(error)) => return not_written(key, &error),
+            Err(Unmade::Cook(error)) => return cook_failed(key, &error),
         };
+        drop(scratch);
         let sealed = match draft.seal() {
             Ok(sealed) => sealed,
             Err(error) => return cook_failed(key, &CookError::Output(error)),
@@ -255,12 +234,12 @@ fn outdated(key: BundleKey) -> Outcome {
     Outcome::GivenBack
 }
 
-pub(super) fn absent(key: BundleKey) -> Outcome {
+fn absent(key: BundleKey) -> Outcome {
     let message = format!("no archive has {}", key.swhid());
     Outcome::Failed(Failure { code: FailureCode::MissingObject, message })
 }
 
-pub(super) fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
+fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
     let Some(failure) = error.failure() else { return Outcome::GivenBack };
     // The whole error may name paths: it is for the log alone.
     tracing::debug!(%key, %error, "cook failed");
@@ -269,7 +248,7 @@ pub(super) fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {
 
 /// The catalogue, or the store in the middle of its transaction, refused: nothing was done, and it
 /// may well be done later.
-pub(super) fn not_written(key: BundleKey, error: &CatalogueError) -> Outcome {
+fn not_written(key: BundleKey, error: &CatalogueError) -> Outcome {
     tracing::error!(%key, %error, "cannot publish");
     let full = error.is_storage_full();
     Outcome::Failed(Failure {

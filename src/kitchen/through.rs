@@ -5,11 +5,11 @@
 //! and whoever sends it must break off, so that nobody takes it for whole. A cook ends when nobody
 //! takes its bytes any more, and when it has taken too long, though it may be the reader who is slow.
 
+use super::recipe::{Bench, Unmade};
 use super::{Kitchen, OrderError};
-use crate::archive::Archive;
 use crate::bundle::{Failure, FailureCode};
-use crate::cook::{self, Control, CookError, Reason};
-use crate::key::{BundleKey, Family};
+use crate::cook::{Control, CookError, Reason};
+use crate::key::BundleKey;
 use bytes::Bytes;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,28 +79,15 @@ impl Kitchen {
     }
 
     fn cook_into(&self, key: &BundleKey, control: &Control, sink: &mut Sink) -> Result<(), ThroughError> {
-        let shared = &*self.0;
         self.could_cook(key)?;
-        let limits = shared.limits();
-        if key.format().family() == Family::Raw {
-            return cook::raw(&shared.archive, &key.id(), limits.max_bundle_size, control, sink)
-                .map(drop)
-                .map_err(|e| failed(&e));
+        // The store is not to be written, and its room is nobody's.
+        let bench = Bench { scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
+        match self.make(key, &bench, sink) {
+            Ok(_) => Ok(()),
+            Err(Unmade::Absent) => Err(OrderError::NotFound.into()),
+            Err(Unmade::Catalogue(error)) => Err(OrderError::from(error).into()),
+            Err(Unmade::Cook(error)) => Err(failed(&error)),
         }
-        let root = cook::root(&mut *shared.archive.reader(), key.kind(), &key.id()).map_err(|e| failed(&e))?;
-        let root = root.ok_or(OrderError::NotFound)?;
-        let order = cook::Order {
-            archive: &shared.archive,
-            root,
-            format: key.format(),
-            threads: limits.cook_threads,
-            max_size: limits.max_bundle_size,
-            // The store is not to be written.
-            scratch: &std::env::temp_dir(),
-            control,
-        };
-        cook::cook(&order, sink).map_err(|e| failed(&e))?;
-        Ok(())
     }
 
     fn take_place(&self) -> Option<Place> {

@@ -60,3 +60,18 @@ fn parse(bytes: &[u8], head_only: bool) -> io::Result<Answer> {
         _ => Ok(answer),
     }
 }
+
+/// The bytes of a chunked body; `None` when its last chunk is missing.
+pub(crate) fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let end = body.windows(2).position(|pair| pair == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?, 16).ok()?;
+        body = &body[end + 2..];
+        if size == 0 {
+            return Some(bytes);
+        }
+        bytes.extend_from_slice(body.get(..size)?);
+        body = body.get(size + 2..)?;
+    }
+}

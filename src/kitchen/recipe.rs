@@ -1,0 +1,85 @@
+//! From a bundle's key to its bytes, whoever they are for: a draft of the store, or a client. Owns
+//! which room of `cook` makes which format; keeps nothing and writes only into what it is given.
+
+use super::Kitchen;
+use crate::archive::{Archive as _, ObjectType};
+use crate::catalogue::CatalogueError;
+use crate::cook::history::{self, Subject};
+use crate::cook::{self, Control, CookError, Cooked};
+use crate::key::{BundleKey, Family, ObjectKind};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What a cook has besides its ingredients.
+pub(super) struct Bench<'a> {
+    /// A folder for files without a name.
+    pub(super) scratch: &'a Path,
+    /// Told how many bytes a large file in `scratch` is about to have.
+    pub(super) room: &'a dyn Fn(u64) -> io::Result<()>,
+    pub(super) control: &'a Control,
+}
+
+/// Why there are no bytes, or not all of them.
+pub(super) enum Unmade {
+    /// No archive has the object.
+    Absent,
+    Catalogue(CatalogueError),
+    Cook(CookError),
+}
+
+impl From<CookError> for Unmade {
+    fn from(error: CookError) -> Self {
+        Self::Cook(error)
+    }
+}
+
+impl Kitchen {
+    /// Writes the bundle of `key` to `out`. Blocking.
+    pub(super) fn make(&self, key: &BundleKey, bench: &Bench<'_>, out: &mut dyn Write) -> Result<Cooked, Unmade> {
+        let (shared, limits, format) = (&*self.0, self.0.limits(), key.format());
+        let Bench { scratch, room, control } = *bench;
+        let (archive, threads, max_size) = (&shared.archive, limits.cook_threads, limits.max_bundle_size);
+        let cooked = match format.family() {
+            Family::Raw => cook::raw(archive, &key.id(), max_size, control, out)?,
+            Family::Flat => {
+                let root = cook::root(&mut *archive.reader(), key.kind(), &key.id())?.ok_or(Unmade::Absent)?;
+                cook::cook(&cook::Order { archive, root, format, threads, max_size, scratch, control }, out)?
+            }
+            Family::History => {
+                let (subject, lossy) = (self.subject(key)?, limits.gitfast_lossy);
+                let swhid = key.swhid();
+                let order = history::Order {
+                    archive,
+                    swhid,
+                    subject,
+                    format,
+                    threads,
+                    max_size,
+                    lossy,
+                    scratch,
+                    room,
+                    control,
+                };
+                history::cook(&order, out)?
+            }
+        };
+        Ok(cooked)
+    }
+
+    /// What the key of a history names, once it is known to be there.
+    fn subject(&self, key: &BundleKey) -> Result<Subject, Unmade> {
+        let (id, shared) = (key.id(), &*self.0);
+        let (subject, wanted) = match key.kind() {
+            ObjectKind::Directory => (Subject::Directory(id), ObjectType::Tree),
+            ObjectKind::Revision => (Subject::Revision(id), ObjectType::Commit),
+            ObjectKind::Release => (Subject::Release(id), ObjectType::Tag),
+            ObjectKind::Snapshot => {
+                let manifest = shared.catalogue.snapshot(&id).map_err(Unmade::Catalogue)?;
+                return manifest.map(Subject::Snapshot).ok_or(Unmade::Absent);
+            }
+            ObjectKind::Content => return Err(Unmade::Absent),
+        };
+        let found = shared.archive.reader().header(&id).map_err(CookError::from)?;
+        found.filter(|header| header.object_type == wanted).map(|_| subject).ok_or(Unmade::Absent)
+    }
+}
