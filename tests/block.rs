@@ -8,6 +8,10 @@ mod common;
 use common::client::Answer;
 use common::fixtures::{Fixture, fixture};
 use common::server::Server;
+use larder::archive::snapshot::{Manifest, Target};
+use larder::catalogue::{Access, Catalogue};
+use larder::key::ObjectKind;
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -121,14 +125,67 @@ fn what_no_archive_has_any_more_is_looked_for_in_the_bundles_own_bytes() {
     let (root, blob) = a_file(&plain);
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[&plain.path], &[]);
-    for ext in ["tar.gz", "tar"] {
-        assert_eq!(server.cook(&format!("directory/{root}.{ext}"))["status"], "done");
+    let revision = common::git_line(&["rev-parse", "HEAD"], &plain.repositories()[0]);
+    let keys = ["tar.gz", "tar", "tar.zst", "zip", "git.tar"].map(|ext| format!("directory/{root}.{ext}"));
+    let histories = ["git.tar", "bundle", "gitfast.gz"].map(|ext| format!("revision/{revision}.{ext}"));
+    for key in keys.iter().chain(&histories) {
+        assert_eq!(server.cook(key)["status"], "done", "{key}");
     }
+    assert_eq!(server.cook(&format!("content/{blob}.raw"))["status"], "done");
     server.terminate();
     let printed = succeed(data.path(), &["block", "swh:1:cnt:00000000000000000000000000000000000000ff"]);
     assert!(!printed.contains("removed"), "{printed}");
     let printed = succeed(data.path(), &["block", &format!("swh:1:cnt:{blob}"), "--json"]);
     let done: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(done["removed"].as_array().unwrap().len(), 2, "{printed}");
+    assert_eq!(done["removed"].as_array().unwrap().len(), 9, "{printed}");
     assert_eq!(done["unchecked"], serde_json::json!([]));
+}
+
+#[test]
+fn a_file_deep_in_history_takes_the_histories_along_and_leaves_what_has_it_no_more() {
+    let work = tempfile::tempdir().unwrap();
+    let git = |args: &[&str]| common::git(args, work.path());
+    let id = |name: &str| common::git_line(&["rev-parse", name], work.path());
+    git(&["init", "-q", "-b", "main"]);
+    std::fs::write(work.path().join("secret"), "what nobody is to have").unwrap();
+    git(&["add", "secret"]);
+    git(&["commit", "-q", "-m", "with it"]);
+    git(&["rm", "-q", "secret"]);
+    std::fs::write(work.path().join("public"), "what everybody may have").unwrap();
+    git(&["add", "public"]);
+    git(&["commit", "-q", "-m", "without it"]);
+    git(&["tag", "-a", "-m", "of what is without it", "v1"]);
+    let (head, secret) = (id("HEAD"), id("HEAD~:secret"));
+    let mut manifest = Manifest::default();
+    assert!(manifest.insert(b"refs/tags/v1", Target::Object(ObjectKind::Release, id("v1").parse().unwrap())));
+    let data = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&data.path().join("catalogue.db"), Access::Migrate).unwrap();
+    let snapshot = catalogue.add_snapshot(&manifest, None).unwrap();
+
+    let server = Server::start(data.path(), &[work.path()], &["--public-url", "https://bundles.example.org"]);
+    let holding = [
+        format!("snapshot/{snapshot}.git.tar"),
+        format!("snapshot/{snapshot}.bundle"),
+        format!("release/{}.git.tar", id("v1")),
+        format!("revision/{head}.gitfast.gz"),
+    ];
+    let free = [format!("revision/{head}.tar.gz"), format!("directory/{}.git.tar", id("HEAD^{tree}"))];
+    for key in holding.iter().chain(&free) {
+        assert_eq!(server.cook(key)["status"], "done", "{key}");
+    }
+    let path = work.path().to_str().unwrap();
+    let printed = succeed(data.path(), &["block", &format!("swh:1:cnt:{secret}"), "--json", "--git", path]);
+    let done: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let removed: HashSet<_> = done["removed"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    assert_eq!(removed, holding.iter().map(String::as_str).collect(), "{printed}");
+    for key in &holding {
+        assert!(soon(|| server.get(&format!("/vault/{key}")).status != 200), "{key}");
+        server.send("POST", &format!("/vault/{key}"), &[("Prefer", "wait=60")]);
+        assert_eq!(server.settled(key)["error"]["code"], "blocked", "{key}");
+        is_blocked(&server.get(&format!("/vault/{key}")), None);
+        is_blocked(&server.post(&format!("/vault/{key}")), None);
+    }
+    for key in &free {
+        assert_eq!(server.get(&format!("/vault/{key}")).status, 200, "{key}");
+    }
 }

@@ -187,8 +187,10 @@ impl Sweep<'_> {
         }
         // A row whose file is gone has nothing to hold it.
         let Some(found) = self.store.get(key)? else { return Ok(Some(false)) };
-        match sweep::in_file(key, found.file, |id| self.wanted.contains(id)) {
-            Ok(found) => Ok(found),
+        match sweep::in_file(key, &found.file, |id| self.wanted.contains(id)) {
+            Ok(true) => Ok(Some(true)),
+            // What it was made from had other ids than what is in it.
+            Ok(false) => Ok((!bundle.remarks.lossy).then_some(false)),
             Err(error) => {
                 tracing::warn!(%key, %error, "a bundle is damaged");
                 Ok(None)

@@ -3,7 +3,7 @@
 //!
 //! What an archive still has is walked there, and nothing is read twice: a tree that was found free of
 //! the objects is free in every bundle. What no archive has any more is looked for in the bundle's own
-//! bytes, where its format can be read so ([`in_file`]).
+//! bytes ([`in_file`]).
 
 mod search;
 
@@ -13,6 +13,7 @@ use crate::archive::snapshot::Manifest;
 use crate::key::{BundleKey, Format, Sha1Git};
 use crate::verify::{self, VerifyError};
 use std::fs::File;
+use std::io::Seek as _;
 
 /// What a bundle is made of: its name says it, and for a snapshot its manifest.
 #[derive(Clone, Copy, Debug)]
@@ -23,28 +24,29 @@ pub struct Subject<'a> {
     pub manifest: Option<&'a Manifest>,
 }
 
-/// Whether the file of a bundle holds an object that is wanted, by its own bytes; `None` when its format cannot
-/// be read so.
+/// Whether the file of a bundle holds an object that is wanted, by its own bytes, or is that object's.
+///
+/// A lossy `gitfast.gz` holds commits and directories under other ids than those that it was made from:
+/// of such a one only `true` means something, but for contents.
 ///
 /// # Errors
 /// [`VerifyError`] when the file is not a bundle.
-pub fn in_file(key: &BundleKey, file: File, is_wanted: impl Fn(&Sha1Git) -> bool) -> Result<Option<bool>, VerifyError> {
-    let mut found = false;
+pub fn in_file(key: &BundleKey, mut file: &File, is_wanted: impl Fn(&Sha1Git) -> bool) -> Result<bool, VerifyError> {
+    let mut found = is_wanted(&key.id());
     let mut seen = |id: &Sha1Git| found |= is_wanted(id);
+    file.rewind().map_err(VerifyError::Read)?;
     match key.format() {
-        Format::Tar => verify::flat_tar_ids(file, &mut seen)?,
-        Format::TarGz => verify::flat_tar_gz_ids(file, &mut seen)?,
-        Format::TarZst => verify::flat_tar_zst_ids(file, &mut seen)?,
-        Format::Zip => verify::flat_zip_ids(&file, &mut seen)?,
+        Format::Tar => drop(verify::flat_tar_ids(file, &mut seen)?),
+        Format::TarGz => drop(verify::flat_tar_gz_ids(file, &mut seen)?),
+        Format::TarZst => drop(verify::flat_tar_zst_ids(file, &mut seen)?),
+        Format::Zip => drop(verify::flat_zip_ids(file, &mut seen)?),
         Format::Raw => {
             let len = file.metadata().map_err(VerifyError::Read)?.len();
-            let id = verify::raw(file, len)?;
-            seen(&id);
-            id
+            seen(&verify::raw(file, len)?);
         }
-        Format::GitTar | Format::Bundle | Format::Gitfast => {
-            return Ok(None);
-        }
-    };
-    Ok(Some(found))
+        Format::GitTar => drop(verify::git_tar_ids(file, &mut seen)?),
+        Format::Bundle => drop(verify::git_bundle_ids(file, &mut seen)?),
+        Format::Gitfast => drop(verify::gitfast_ids(file, &mut seen)?),
+    }
+    Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Reads a `bundle` bundle: lines of refs, a blank one, a pack.
 
 use super::pack::{self, Found};
-use super::{History, VerifyError};
+use super::{History, Seen, VerifyError};
 use crate::archive::ObjectType;
 use crate::cook::history::git_bundle::SIGNATURE;
 use crate::cook::history::{Head, is_ref_name};
@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 const MAX_HEADER: u64 = crate::archive::snapshot::MAX_MANIFEST as u64;
 
 /// What the bundle holds, every id in it recomputed.
-pub(super) fn read(file: &File) -> Result<History, VerifyError> {
+pub(super) fn read(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
     let size = file.metadata().map_err(VerifyError::Read)?.len();
     let header = header(file, size)?;
     let (refs, head) = parse(&header)?;
@@ -25,6 +25,7 @@ pub(super) fn read(file: &File) -> Result<History, VerifyError> {
     if let Some(id) = &head {
         found.expect(0, id, ObjectType::Commit)?;
     }
+    found.objects.iter().for_each(|(id, _)| seen(id));
     let objects = found.objects.len() as u64;
     Ok(History { head: head.map(Head::Detached), refs, objects, tags: found.tags, manifest: None })
 }

@@ -3,7 +3,7 @@
 
 use super::git_bundle::check_target;
 use super::pack::{self, Found};
-use super::{History, VerifyError};
+use super::{History, Seen, VerifyError};
 use crate::archive::snapshot::{MAX_MANIFEST, Manifest};
 use crate::archive::{ObjectType, object};
 use crate::cook::history::git_tar::{CONFIG, MANIFEST, PACKED_REFS, UNBORN};
@@ -21,7 +21,7 @@ const MAX_HELD: u64 = 2 * MAX_MANIFEST as u64;
 const TOP: usize = "swh_1_snp_".len() + 40 + ".git/".len();
 
 /// What the bundle holds, every id in it recomputed.
-pub(super) fn read(file: &File) -> Result<History, VerifyError> {
+pub(super) fn read(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
     let mut tar = Tar::new(file)?;
     tar.folder(b"")?;
     let head = tar.held(b"HEAD")?.unwrap_or_default();
@@ -43,6 +43,7 @@ pub(super) fn read(file: &File) -> Result<History, VerifyError> {
     }
     tar.end()?;
     let head = parse_head(&head, &refs, &found).ok_or_else(|| tar.wrong("HEAD is none that larder writes"))?;
+    found.objects.iter().for_each(|(id, _)| seen(id));
     Ok(History { head, refs, objects: found.objects.len() as u64, tags: found.tags, manifest })
 }
 

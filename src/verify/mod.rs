@@ -27,7 +27,7 @@ mod zip;
 
 pub use agreement::{Differs, agrees};
 pub use checked::{Checked, Input, bundle, is_streaming};
-pub use gitfast::gitfast;
+pub use gitfast::{gitfast, gitfast_ids};
 pub use history::History;
 pub use proof::{MAX_PROOF, Proof, Proven};
 
@@ -101,12 +101,22 @@ pub fn raw(input: impl Read, len: u64) -> Result<Sha1Git, VerifyError> {
 /// What a `git.tar` bundle holds: every id recomputed, its index and list of refs compared with its
 /// pack, and all that its refs lead to found in it.
 pub fn git_tar(file: &File) -> Result<History, VerifyError> {
-    git_tar::read(file)
+    git_tar_ids(file, &mut |_| {})
+}
+
+/// The same, `seen` being told the id of each object in it, whatever its type.
+pub fn git_tar_ids(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
+    git_tar::read(file, seen)
 }
 
 /// The same for a `bundle` bundle.
 pub fn git_bundle(file: &File) -> Result<History, VerifyError> {
-    git_bundle::read(file)
+    git_bundle_ids(file, &mut |_| {})
+}
+
+/// [`git_tar_ids`] of a `bundle` bundle.
+pub fn git_bundle_ids(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
+    git_bundle::read(file, seen)
 }
 
 /// Why a bundle is not one.

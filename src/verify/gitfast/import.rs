@@ -6,7 +6,7 @@ use crate::archive::ObjectType;
 use crate::archive::object;
 use crate::cook::gitfast::{Commit, DONE, NOTHING, START, Tag, is_ref_name, unquote};
 use crate::key::Sha1Git;
-use crate::verify::{History, VerifyError};
+use crate::verify::{History, Seen, VerifyError};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
@@ -52,7 +52,7 @@ impl<R: Read> Import<R> {
     }
 
     /// Reads the whole stream.
-    pub(super) fn run(mut self) -> Result<History, VerifyError> {
+    pub(super) fn run(mut self, seen: Seen<'_>) -> Result<History, VerifyError> {
         if [&self.lines.line()?[..], b"\n"].concat() != START {
             return Err(self.lines.refuse("it does not begin as larder's do"));
         }
@@ -69,7 +69,7 @@ impl<R: Read> Import<R> {
                 self.tag(name)?;
             } else if [&line[..], b"\n"].concat() == DONE {
                 self.lines.end()?;
-                return self.finish();
+                return self.finish(seen);
             } else {
                 return Err(self.lines.refuse("an unknown command"));
             }
@@ -214,7 +214,7 @@ impl<R: Read> Import<R> {
     }
 
     /// The refs in the end.
-    fn finish(mut self) -> Result<History, VerifyError> {
+    fn finish(mut self, seen: Seen<'_>) -> Result<History, VerifyError> {
         let mut refs = self.heads;
         refs.append(&mut self.tags);
         for at in refs.values() {
@@ -226,6 +226,7 @@ impl<R: Read> Import<R> {
         if let Some(unused) = self.marks.iter().find(|mark| !mark.used) {
             return Err(self.lines.refuse(format!("nothing leads to the {} {}", unused.object_type, unused.id)));
         }
+        self.ids.iter().chain(self.trees.ids()).for_each(|id| seen(id));
         Ok(History {
             head: None,
             refs: refs.into_iter().map(|(name, at)| (name, self.marks[at].id)).collect(),

@@ -96,6 +96,11 @@ impl Trees {
         self.kept.len() as u64
     }
 
+    /// The ids of all of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &Sha1Git> {
+        self.kept.iter().map(|kept| &kept.id)
+    }
+
     /// Starts from a tree that is done, or from an empty one.
     pub(super) fn begin(&mut self, tree: Option<u32>) -> Result<(), String> {
         let stays = self.nodes.first().is_some_and(|root| root.kept == tree && tree.is_some());
