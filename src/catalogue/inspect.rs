@@ -132,6 +132,11 @@ impl Inspection<'_> {
         self.run(|transaction| Ok(first(transaction, sql, key_params(key), |_| Ok(()))?.is_some()))
     }
 
+    /// [`Catalogue::block_epoch`] at this moment.
+    pub fn block_epoch(&self) -> Result<u64, CatalogueError> {
+        self.run(|transaction| super::block::epoch(transaction))
+    }
+
     /// The names of a file, in order.
     pub fn names(&self, file: FileId) -> Result<Vec<BundleKey>, CatalogueError> {
         let sql = "SELECT kind, sha1git, format FROM bundle WHERE file = ?1 ORDER BY kind, sha1git, format";

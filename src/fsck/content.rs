@@ -1,13 +1,15 @@
 //! Reading a bundle's bytes: their digests, and whether they are what their name says. Done before
 //! any lock is taken.
 
+use super::blocks::Blocks;
+use crate::archive::snapshot::Manifest;
 use crate::bundle::FileFacts;
-use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
+use crate::key::{BundleKey, Format, Sha1Git};
 use crate::store::{Found, draft};
-use crate::verify;
+use crate::verify::{self, Checked, Differs, Input};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 
 /// Bytes read at a time: large enough for BLAKE3 to use its widest vectors.
 const BUFFER: usize = 256 << 10;
@@ -42,19 +44,31 @@ pub(super) fn digest(file: &File, with_sha256: bool, each: &mut dyn FnMut(u64)) 
 
 /// What a file without a row is.
 pub(super) enum Worth {
-    /// A whole bundle, and the directory whose flat bundle it is, where it is one.
-    Whole(FileFacts, Option<Sha1Git>),
-    /// Not what its name says, and why.
+    /// A whole bundle.
+    Whole {
+        facts: FileFacts,
+        /// The directory whose flat bundle it is, where it is one.
+        directory: Option<Sha1Git>,
+        /// What was blocked when it was found to hold nothing of that.
+        block_epoch: u64,
+    },
+    /// Not what its name says, or not to be had, and why.
     Nothing(String),
 }
 
-/// Judges a file by its bytes and its mtime alone.
+/// Judges a file by its mtime and its bytes.
 ///
 /// larder gives a file its mtime, which is made of its BLAKE3, before it gives it a name: one that was
-/// cut short or has changed since does not agree. A flat bundle is besides taken apart: that of a
-/// directory must have its id. That of a revision or a release must be well formed; that it is *theirs*
-/// only its name says, which larder alone writes.
-pub(super) fn worth(key: &BundleKey, found: &Found, each: &mut dyn FnMut(u64)) -> Worth {
+/// cut short or has changed since does not agree. Then the bundle is taken apart as `larder verify` does.
+/// That a flat bundle of a revision or a release is *theirs* only its name says, which larder alone
+/// writes; and so for the bundle of a snapshot of which neither it nor `manifest` has the branches.
+pub(super) fn worth(
+    key: &BundleKey,
+    found: &Found,
+    manifest: Option<Manifest>,
+    blocks: &Blocks,
+    each: &mut dyn FnMut(u64),
+) -> Worth {
     let digests = match digest(&found.file, false, each) {
         Ok(digests) => digests,
         Err(error) => return Worth::Nothing(format!("cannot be read: {error}")),
@@ -63,21 +77,33 @@ pub(super) fn worth(key: &BundleKey, found: &Found, each: &mut dyn FnMut(u64)) -
         return Worth::Nothing("its mtime is not that of its bytes".to_owned());
     }
     let facts = FileFacts { size: found.size, allocated: found.allocated, blake3: digests.blake3 };
-    match directory(key, &found.file) {
-        Ok(Some(id)) if key.kind() == ObjectKind::Directory && id != key.id() => {
-            Worth::Nothing(format!("it is the bundle of directory {id}"))
-        }
-        Ok(directory) => Worth::Whole(facts, directory),
-        Err(error) => Worth::Nothing(error.to_string()),
+    match (read(key, &found.file, manifest), blocks.are_in(key, found)) {
+        (_, Ok(true)) => Worth::Nothing("it holds what is blocked".to_owned()),
+        (Ok(directory), Ok(false)) => Worth::Whole { facts, directory, block_epoch: blocks.epoch() },
+        (Err(why), _) => Worth::Nothing(why),
+        (_, Err(error)) => Worth::Nothing(error.to_string()),
     }
 }
 
-/// The directory that a flat bundle holds; `None` for other formats, whose mtime must suffice.
-fn directory(key: &BundleKey, mut file: &File) -> Result<Option<Sha1Git>, verify::VerifyError> {
-    file.rewind().map_err(verify::VerifyError::Read)?;
-    match key.format() {
-        Format::TarGz => verify::flat_tar_gz(file).map(Some),
-        Format::Tar => verify::flat_tar(file).map(Some),
-        Format::TarZst | Format::Zip | Format::GitTar | Format::Bundle | Format::Gitfast | Format::Raw => Ok(None),
+/// The directory that a flat bundle holds, `None` for another; or why the bytes are not those of `key`.
+fn read(key: &BundleKey, file: &File, manifest: Option<Manifest>) -> Result<Option<Sha1Git>, String> {
+    let mut checked = verify::bundle(key.format(), Input::File(file)).map_err(|error| error.to_string())?;
+    if let Checked::History(history) = &mut checked
+        && history.manifest.is_none()
+    {
+        history.manifest = manifest;
     }
+    match verify::agrees(&checked, key.format(), &key.swhid(), None) {
+        Ok(()) => {}
+        // A lossy one would be taken for one that is not.
+        Err(Differs::NoProof(_)) if key.format() == Format::Gitfast => {
+            return Err("nothing tells whether it leaves something out".to_owned());
+        }
+        Err(Differs::NoProof(_)) => {}
+        Err(differs) => return Err(differs.to_string()),
+    }
+    Ok(match checked {
+        Checked::Directory(id) => Some(id),
+        Checked::Content(_) | Checked::History(_) => None,
+    })
 }

@@ -70,10 +70,16 @@ impl Check<'_> {
                 detail.clone_from(why);
                 done(self.store.erase(&key), Did::Removed)
             }
-            Some(Worth::Whole(facts, directory)) => match self.adopt(inspection, &key, facts, *directory, seen) {
-                Err(Error::Store(error)) => Did::Failed(error.to_string()),
-                adopted => adopted.map(|()| Did::Adopted)?,
-            },
+            Some(Worth::Whole { block_epoch, .. }) if inspection.block_epoch()? != *block_epoch => {
+                "something was blocked meanwhile: check again".clone_into(&mut detail);
+                Did::Nothing
+            }
+            Some(Worth::Whole { facts, directory, .. }) => {
+                match self.adopt(inspection, &key, facts, *directory, seen) {
+                    Err(Error::Store(error)) => Did::Failed(error.to_string()),
+                    adopted => adopted.map(|()| Did::Adopted)?,
+                }
+            }
         };
         Ok(Finding { fault: Fault::StrayFile, what: key.to_string(), detail, did })
     }

@@ -36,6 +36,7 @@
 //! merged: what is held is a page and a shard. A file is looked at once; rows of files with several
 //! names cost one more look-up where the number of links says that something is wrong.
 
+mod blocks;
 mod content;
 mod ground;
 mod mend;
@@ -50,6 +51,7 @@ use crate::gc::Lock;
 use crate::key::ObjectKind;
 use crate::store::{Met, Store};
 use crate::time::Timestamp;
+use blocks::Blocks;
 use merge::Merged;
 use std::io;
 use std::path::Path;
@@ -101,7 +103,8 @@ pub fn check(
     clock: &dyn Fn() -> Timestamp,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let mut check = Check { store, catalogue, order, clock, tell, report: Report::default() };
+    let mut check =
+        Check { store, catalogue, order, clock, tell, report: Report::default(), blocks: Blocks::default() };
     if !check.catalogue_itself()? {
         // To write into what is broken would break more.
         return Ok(check.report);
@@ -129,6 +132,8 @@ struct Check<'c> {
     clock: &'c dyn Fn() -> Timestamp,
     tell: &'c mut dyn FnMut(Event<'_>),
     report: Report,
+    /// As of the last stray.
+    blocks: Blocks,
 }
 
 impl Check<'_> {
@@ -212,7 +217,8 @@ mod tests {
         fn found(&self, rows: &[Shelved], files: &[(BundleKey, Seen)]) -> Vec<Fault> {
             let order = Order { repair: true, deep: true, ..Order::default() };
             let (store, catalogue, report) = (&self.store, &self.catalogue, Report::default());
-            let mut check = Check { store, catalogue, order, clock: &now, tell: &mut |_| (), report };
+            let mut check =
+                Check { store, catalogue, order, clock: &now, tell: &mut |_| (), report, blocks: Blocks::default() };
             check.shard(rows, files).unwrap();
             check.report.faults.into_keys().filter(|fault| *fault != Fault::WrongAllocated).collect()
         }

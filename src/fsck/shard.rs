@@ -5,7 +5,7 @@ use super::content::{self, Worth};
 use super::{BATCH, Check, Error, Event, Fault, Finding};
 use crate::bundle::{FileFacts, Status};
 use crate::catalogue::Shelved;
-use crate::key::BundleKey;
+use crate::key::{BundleKey, ObjectKind};
 use crate::store::{FILE_MODE, Found, Seen, draft};
 
 /// Something that looks wrong.
@@ -156,11 +156,18 @@ impl Check<'_> {
                 return Ok(Some(suspicion(Some(Worth::Nothing("its cook has failed since".to_owned())))));
             }
         }
+        self.blocks.refresh(self.catalogue)?;
         let worth = match self.store.get(&key) {
-            Ok(Some(found)) if is(&seen, &found) => content::worth(&key, &found, &mut |bytes| {
-                self.report.checked.bytes += bytes;
-                (self.tell)(Event::Checked(&self.report.checked));
-            }),
+            Ok(Some(found)) if is(&seen, &found) => {
+                let manifest = match key.kind() {
+                    ObjectKind::Snapshot => self.catalogue.snapshot(&key.id())?,
+                    ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => None,
+                };
+                content::worth(&key, &found, manifest, &self.blocks, &mut |bytes| {
+                    self.report.checked.bytes += bytes;
+                    (self.tell)(Event::Checked(&self.report.checked));
+                })
+            }
             Ok(_) => return Ok(None),
             Err(error) => Worth::Nothing(error.to_string()),
         };

@@ -10,3 +10,4 @@ mod damage;
 mod larder;
 mod lost;
 mod meanwhile;
+mod stray;
