@@ -257,7 +257,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn parse_bundle(text: &str) -> Result<BundleKey, ParseError> {
     if text.contains(':') {
         let swhid: Swhid = text.parse()?;
-        BundleKey::with_default_format(swhid.kind, swhid.id)
+        Ok(BundleKey::with_default_format(swhid.kind, swhid.id))
     } else {
         text.parse()
     }

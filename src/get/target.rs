@@ -24,7 +24,7 @@ impl Target {
             let swhid: Swhid = text.parse().map_err(|error| format!("{text:?} is no URL, and {error}"))?;
             let key = match format {
                 Some(format) => BundleKey::new(swhid.kind, swhid.id, format),
-                None => BundleKey::with_default_format(swhid.kind, swhid.id),
+                None => Ok(BundleKey::with_default_format(swhid.kind, swhid.id)),
             };
             let server = server.ok_or("which server has it? Name one with --server, LARDER_SERVER or `server`")?;
             (server.trim_end_matches('/').to_owned(), key.map_err(|error| error.to_string())?)

@@ -32,7 +32,7 @@ pub struct ObjectBody {
 #[derive(Debug, Serialize)]
 struct ObjectLinks {
     /// Of the default format.
-    bundle: Option<String>,
+    bundle: String,
     proof: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub fn origin_body<'a>(origin: &'a Origin, base: &Base) -> OriginBody<'a> {
 fn object_body(kind: ObjectKind, id: Sha1Git, base: &Base) -> ObjectBody {
     let has_proof = matches!(kind, ObjectKind::Revision | ObjectKind::Release | ObjectKind::Snapshot);
     let links = ObjectLinks {
-        bundle: BundleKey::with_default_format(kind, id).ok().map(|key| base.bundle(&key)),
+        bundle: base.bundle(&BundleKey::with_default_format(kind, id)),
         proof: has_proof.then(|| base.url(&format!("/vault/{kind}/{id}/proof"))),
     };
     ObjectBody { kind: kind.as_str(), id: id.to_string(), swhid: Swhid { kind, id }.to_string(), links }

@@ -63,11 +63,11 @@ impl ObjectKind {
 
     /// The format meant when none is named.
     #[must_use]
-    pub const fn default_format(self) -> Option<Format> {
+    pub const fn default_format(self) -> Format {
         match self {
-            Self::Directory | Self::Revision | Self::Release => Some(Format::TarGz),
-            Self::Content => Some(Format::Raw),
-            Self::Snapshot => Some(Format::GitTar),
+            Self::Directory | Self::Revision | Self::Release => Format::TarGz,
+            Self::Content => Format::Raw,
+            Self::Snapshot => Format::GitTar,
         }
     }
 }

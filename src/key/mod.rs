@@ -41,8 +41,9 @@ impl BundleKey {
     }
 
     /// The key of `id` in the default format of its kind.
-    pub fn with_default_format(kind: ObjectKind, id: Sha1Git) -> Result<Self, ParseError> {
-        kind.default_format().map(|format| Self { kind, id, format }).ok_or(ParseError::NoFormat { kind })
+    #[must_use]
+    pub const fn with_default_format(kind: ObjectKind, id: Sha1Git) -> Self {
+        Self { kind, id, format: kind.default_format() }
     }
 
     /// What the bundle is made from.
@@ -78,7 +79,7 @@ impl BundleKey {
     /// Reads the last segment of a bundle's URL, `<id>` or `<id>.<ext>`.
     pub fn from_segment(kind: ObjectKind, segment: &str) -> Result<Self, ParseError> {
         match segment.split_once('.') {
-            None => Self::with_default_format(kind, segment.parse()?),
+            None => Ok(Self::with_default_format(kind, segment.parse()?)),
             Some((id, ext)) => Self::new(kind, id.parse()?, ext.parse()?),
         }
     }
@@ -119,12 +120,6 @@ pub enum ParseError {
         /// The format asked for.
         format: Format,
     },
-    /// No bundle is made of this kind.
-    #[error("no bundle is made of a {kind}")]
-    NoFormat {
-        /// The kind asked for.
-        kind: ObjectKind,
-    },
     /// Not `<kind>/<id>[.<ext>]`.
     #[error("a bundle is named <kind>/<id> or <kind>/<id>.<format>")]
     Key,
@@ -154,6 +149,8 @@ mod tests {
         fn every_key_reads_back_as_itself(key in any_key()) {
             prop_assert_eq!(key.to_string().parse::<BundleKey>(), Ok(key));
             prop_assert_eq!(key.swhid().to_string().parse::<Swhid>(), Ok(key.swhid()));
+            let default = BundleKey::with_default_format(key.kind(), key.id());
+            prop_assert_eq!(BundleKey::new(key.kind(), key.id(), default.format()), Ok(default));
         }
 
         #[test]

@@ -27,7 +27,7 @@ fn the_two_sites_differ_in_where_larder_listens_and_in_what_they_say_of_it() {
 fn an_id_without_an_extension_means_the_default_format_of_its_kind() {
     let table = block("map $larder_kind $larder_default_format");
     for kind in ObjectKind::ALL {
-        let expected = kind.default_format().map_or("", Format::ext);
+        let expected = kind.default_format().ext();
         let found = table.get(kind.as_str()).unwrap_or(&table["default"]);
         assert_eq!(found, expected, "{kind}");
     }
