@@ -61,14 +61,19 @@ fn repositories_urls_limits_and_the_log_change_in_a_running_server() {
     let plain = fixture("plain");
     let tree = common::git_line(&["rev-parse", "HEAD^{tree}"], &plain.repositories()[0]);
     let target = format!("/vault/directory/{tree}");
-    let desk = Desk::new("public_url = \"http://one.example\"");
+    let desk = Desk::new("snapshot_interval = \"100ms\"\npublic_url = \"http://one.example\"");
     assert_eq!(desk.server.post(&target).status, 404);
-    let git = format!("git = [{:?}]\n", plain.path);
+    let git = format!("snapshot_interval = \"100ms\"\ngit = [{:?}]\n", plain.path);
     desk.reload(&format!("{git}public_url = \"http://two.example\"\nworkers = 3"), READ);
     assert_eq!(desk.server.cook(&format!("directory/{tree}.tar"))["status"], "done");
     let location = desk.server.post(&target);
     assert!(location.header("location").unwrap().starts_with("http://two.example/"));
     desk.server.settled(&format!("directory/{tree}.tar.gz"));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while desk.server.get("/origins").json()["origins"].as_array().is_none_or(Vec::is_empty) {
+        assert!(Instant::now() < deadline, "no snapshot of the new repositories was taken");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 
     desk.reload(&format!("{git}max_size = \"1B\"\ngrace = \"1h\""), READ);
     let commit = common::git_line(&["rev-parse", "HEAD"], &plain.repositories()[0]);

@@ -32,7 +32,7 @@ pub use fetched::FetchedArchive;
 pub use worker::Crew;
 
 use crate::catalogue::{CatalogueError, TaskOrder};
-use crate::key::{BundleKey, Format, ObjectKind};
+use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::time::Timestamp;
@@ -58,6 +58,7 @@ struct Shared {
     settings: settings::Archiver,
     at_once: BTreeMap<String, usize>,
     kitchen: Kitchen,
+    /// Held for a clone, never while another lock is taken.
     placement: Placement,
     /// Bytes that the running fetches have brought, by the name of the task.
     running: Mutex<HashMap<String, Arc<AtomicU64>>>,
@@ -83,6 +84,8 @@ pub enum Answer {
     Canonical(BundleKey),
     /// The archive has no directory, for this reason.
     NoDirectory(String),
+    /// The operator has blocked the archive, or its directory.
+    Blocked,
 }
 
 /// Why a request is not answered.
@@ -178,10 +181,17 @@ impl Archiver {
 
     fn find(&self, wanted: &Wanted, canonical: bool, fetch: bool) -> Result<Found, AnswerError> {
         let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        shared.kitchen.look_at_blocks()?;
         let alias = catalogue.alias(&wanted.key())?;
         if let Some(alias) = &alias
             && let Some(fetched) = &alias.fetched
         {
+            let directory = fetched.directory.as_ref().ok().filter(|_| canonical);
+            let blocked = |id: Sha1Git| shared.kitchen.check_blocked(&id).is_err();
+            // A fetch would bring the same, and be refused.
+            if blocked(fetched.content.id()) || directory.is_some_and(|directory| blocked(directory.id)) {
+                return Ok(Found::Answer(Answer::Blocked));
+            }
             if canonical {
                 match &fetched.directory {
                     Err(reason) => return Ok(Found::Answer(Answer::NoDirectory(reason.clone()))),
@@ -281,6 +291,11 @@ impl Archiver {
     #[must_use]
     pub fn progress(&self, task: &str) -> Option<u64> {
         self.running().get(task).map(|bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// Absolute URLs begin with `base` from now on.
+    pub fn set_base(&self, base: &str) {
+        self.0.placement.set_base(base);
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<AtomicU64>>> {

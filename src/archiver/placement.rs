@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The name of the one place that there is without regions.
 const LOCAL: &str = "local";
@@ -21,7 +22,7 @@ const LOCAL: &str = "local";
 #[derive(Clone)]
 pub(super) struct Placement {
     /// The URL of larder's root, without a trailing slash.
-    base: String,
+    base: Arc<RwLock<String>>,
     regions: Regions,
     kitchen: Kitchen,
 }
@@ -37,7 +38,12 @@ pub(super) struct Places {
 impl Placement {
     /// larder's own store, whose URLs begin with `base`, and the regions of the settings.
     pub(super) fn new(settings: &settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned(), regions: Regions::new(settings), kitchen }
+        Self { base: Arc::new(RwLock::new(trimmed(base))), regions: Regions::new(settings), kitchen }
+    }
+
+    /// Other URLs of larder's own from now on.
+    pub(super) fn set_base(&self, base: &str) {
+        *self.base.write().unwrap_or_else(PoisonError::into_inner) = trimmed(base);
     }
 
     pub(super) fn regions(&self) -> &Regions {
@@ -131,6 +137,11 @@ impl Placement {
     fn static_url(&self, fetched: &Fetched) -> String {
         let name = utf8_percent_encode(&fetched.file_name, NON_ALPHANUMERIC).to_string();
         let name = name.replace("%2E", ".").replace("%2D", "-").replace("%5F", "_").replace("%2B", "+");
-        format!("{}/vault/{}?filename={name}", self.base, fetched.content)
+        let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
+        format!("{base}/vault/{}?filename={name}", fetched.content)
     }
+}
+
+fn trimmed(base: &str) -> String {
+    base.trim_end_matches('/').to_owned()
 }

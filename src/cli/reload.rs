@@ -6,15 +6,16 @@
 use super::rooms;
 use crate::config::Settings;
 use crate::kitchen::{Brigade, Kitchen};
+use crate::origins::Repositories;
 
 /// The settings in force from now on; `None` when they are as before.
 pub(super) fn reload(
     current: &Settings,
     read: &impl Fn() -> anyhow::Result<Settings>,
     brigade: &mut Brigade,
-    kitchen: &Kitchen,
+    (kitchen, repositories): (&Kitchen, &Repositories),
 ) -> Option<Settings> {
-    match apply(current, read, brigade, kitchen) {
+    match apply(current, read, brigade, (kitchen, repositories)) {
         Ok(next) => {
             tracing::info!("the settings were read again");
             Some(next)
@@ -30,7 +31,7 @@ fn apply(
     current: &Settings,
     read: &impl Fn() -> anyhow::Result<Settings>,
     brigade: &mut Brigade,
-    kitchen: &Kitchen,
+    (kitchen, repositories): (&Kitchen, &Repositories),
 ) -> anyhow::Result<Settings> {
     let (next, kept) = keep_what_is_fixed(current, read()?);
     // What may fail comes first.
@@ -40,6 +41,7 @@ fn apply(
         tracing::warn!("{name} stays as it is until larder is started anew");
     }
     if let Some(archive) = archive {
+        repositories.replace((*archive).clone());
         kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen.store(), kitchen.catalogue()));
     }
     brigade.set_limits(rooms::limits(&next));

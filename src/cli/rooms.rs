@@ -8,7 +8,7 @@ use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::kitchen::{Kitchen, Limits};
 use crate::limits::{Mode, RoomLimits};
-use crate::origins::{self, Locals, Origins, Rules};
+use crate::origins::{self, Locals, Origins, Repositories, Rules};
 use crate::store::Store;
 use anyhow::Context;
 use std::path::PathBuf;
@@ -61,10 +61,10 @@ pub(super) fn origins(settings: &Settings) -> anyhow::Result<Origins> {
     Ok(Origins::new(&settings.data, catalogue, rules))
 }
 
-/// What takes the snapshots of the repositories in `archive`.
-pub(super) fn locals(settings: &Settings, archive: &GitArchive, kitchen: &Kitchen) -> Locals {
+/// What takes the snapshots of the repositories in the archive.
+pub(super) fn locals(settings: &Settings, repositories: &Repositories, kitchen: &Kitchen) -> Locals {
     let (prefix, mirrors) = (settings.local_origins.clone(), settings.data.join(origins::FOLDER));
-    Locals::new(archive.clone(), kitchen.catalogue().clone(), prefix, mirrors)
+    Locals::new(repositories.clone(), kitchen.catalogue().clone(), prefix, mirrors)
 }
 
 /// What the bundles may take of the disk.

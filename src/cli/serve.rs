@@ -17,6 +17,7 @@ use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, server};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
+use crate::origins::Repositories;
 use anyhow::{Context, bail};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -54,6 +55,7 @@ async fn serve(
     let Doors { listeners, address } = open_doors(settings, inherited).await?;
     let base = base(settings, &address);
     let archive = rooms::archive(settings)?;
+    let repositories = Repositories::new((*archive).clone());
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     let archiver = Archiver::new(settings.archiver.clone(), kitchen.clone(), &base.url(""));
     let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen, &archiver))));
@@ -65,7 +67,7 @@ async fn serve(
         brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
     if !settings.snapshot_interval.is_zero() {
-        brigade.take_snapshots(rooms::locals(settings, &archive, &kitchen), settings.snapshot_interval);
+        brigade.take_snapshots(rooms::locals(settings, &repositories, &kitchen), settings.snapshot_interval);
     }
     super::print(&format!(
         "larder {} listens on {}\nclients reach it as {}\nbundles are kept in {}\n",
@@ -98,7 +100,8 @@ async fn serve(
                 () = either(&mut terminate, &mut interrupt) => break,
                 _ = hangup.recv() => {}
             }
-            if let Some(next) = reload::reload(&current, &read, &mut brigade, &kitchen) {
+            if let Some(next) = reload::reload(&current, &read, &mut brigade, (&kitchen, &repositories)) {
+                archiver.set_base(&self::base(&next, &address).url(""));
                 let next_vault = Arc::new(self::vault(&next, &address, &kitchen, &archiver));
                 *vault.write().unwrap_or_else(PoisonError::into_inner) = next_vault;
                 current = next;

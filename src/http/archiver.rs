@@ -53,6 +53,7 @@ impl Endpoints {
             Ok(Answer::Task(id)) => accepted(&self.base.url(&format!("/archiver/status/{id}"))),
             Ok(Answer::Canonical(key)) => self.canonical(key, fetch).await,
             Ok(Answer::Absent) => error(StatusCode::NOT_FOUND, "this archive was not fetched yet: ask with GET"),
+            Ok(Answer::Blocked) => error(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "the archive is blocked here"),
             Ok(Answer::NoDirectory(reason)) => {
                 error(StatusCode::UNPROCESSABLE_ENTITY, &format!("the archive holds no directory: {reason}"))
             }

@@ -107,6 +107,11 @@ impl Kitchen {
         }
     }
 
+    /// Sees to it that [`Kitchen::check_blocked`] knows what is blocked at this moment.
+    pub fn look_at_blocks(&self) -> Result<(), CatalogueError> {
+        self.0.blocks.refresh()
+    }
+
     /// Whether the operator has blocked the object. Costs next to nothing: asks nothing but memory,
     /// which follows the catalogue within a second.
     pub fn check_blocked(&self, id: &Sha1Git) -> Result<(), OrderError> {

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What of a path stands in a URL as it is.
@@ -21,9 +22,30 @@ const ESCAPED: AsciiSet =
 /// Taking snapshots may have this part of the time, so that cooks have the rest.
 const SHARE: u32 = 4;
 
+/// The archive whose repositories are origins; cheap to clone, and changed for all clones at once.
+#[derive(Clone)]
+pub struct Repositories(Arc<RwLock<GitArchive>>);
+
+impl Repositories {
+    /// Those of `archive`.
+    #[must_use]
+    pub fn new(archive: GitArchive) -> Self {
+        Self(Arc::new(RwLock::new(archive)))
+    }
+
+    /// Those of another archive from the next look on.
+    pub fn replace(&self, archive: GitArchive) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = archive;
+    }
+
+    fn archive(&self) -> GitArchive {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The repositories of an archive, as origins.
 pub struct Locals {
-    archive: GitArchive,
+    repositories: Repositories,
     catalogue: Catalogue,
     /// What stands before the path below the archive's folder.
     prefix: String,
@@ -34,10 +56,10 @@ pub struct Locals {
 }
 
 impl Locals {
-    /// The repositories of `archive`, their URLs beginning with `prefix`, but for those in `mirrors`.
+    /// These repositories, their URLs beginning with `prefix`, but for those in `mirrors`.
     #[must_use]
-    pub fn new(archive: GitArchive, catalogue: Catalogue, prefix: String, mirrors: PathBuf) -> Self {
-        Self { archive, catalogue, prefix, mirrors, stamps: HashMap::new() }
+    pub fn new(repositories: Repositories, catalogue: Catalogue, prefix: String, mirrors: PathBuf) -> Self {
+        Self { repositories, catalogue, prefix, mirrors, stamps: HashMap::new() }
     }
 
     /// Takes the snapshots of those whose refs have changed, and gives how many are new. Ends early
@@ -46,7 +68,9 @@ impl Locals {
         let mut new = 0;
         let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
         let mut seen = HashSet::new();
-        for repository in self.archive.repositories() {
+        // One from the beginning to the end of a look.
+        let archive = self.repositories.archive();
+        for repository in archive.repositories() {
             if stop() {
                 break;
             }
@@ -59,7 +83,7 @@ impl Locals {
                 continue;
             }
             let began = Instant::now();
-            if self.look_at(&repository, &url, clock)? {
+            if self.look_at(&archive, &repository, &url, clock)? {
                 new += 1;
                 std::thread::sleep(began.elapsed().min(std::time::Duration::from_secs(1)) * (SHARE - 1));
             }
@@ -75,6 +99,7 @@ impl Locals {
     /// Whether there was a snapshot to be taken.
     fn look_at(
         &mut self,
+        archive: &GitArchive,
         repository: &Repository,
         url: &str,
         clock: &dyn Fn() -> Timestamp,
@@ -90,7 +115,7 @@ impl Locals {
         }
         let known = origin.as_ref().and_then(|origin| origin.stamp);
         if stamp.is_none() || known != stamp {
-            let manifest = match self.take(repository) {
+            let manifest = match take(archive, repository) {
                 Ok(manifest) => manifest,
                 Err(error) => {
                     tracing::debug!(url, %error, "no snapshot of a repository was taken");
@@ -112,24 +137,24 @@ impl Locals {
         }
         Ok(known != stamp)
     }
+}
 
-    fn take(&self, repository: &Repository) -> Result<Manifest, VisitError> {
-        let mut branches = Branches::default();
-        let mut fault = None;
-        let read = repository.refs(&mut |name, target| {
-            let shown = match target {
-                RefTarget::Object(id) => Shown::Object(id),
-                RefTarget::Symbolic(name) => Shown::Alias(name),
-            };
-            fault = branches.add(name, shown).err();
-            fault.is_none()
-        });
-        read.map_err(|cause| ArchiveError::Io { action: "read the refs of a repository".to_owned(), cause })?;
-        if let Some(fault) = fault {
-            return Err(fault.into());
-        }
-        let mut reader = self.archive.reader();
-        let drawn = branches.draw(|id| Ok::<_, ArchiveError>(reader.header(id)?.map(|header| header.object_type)))?;
-        Ok(drawn.manifest)
+fn take(archive: &GitArchive, repository: &Repository) -> Result<Manifest, VisitError> {
+    let mut branches = Branches::default();
+    let mut fault = None;
+    let read = repository.refs(&mut |name, target| {
+        let shown = match target {
+            RefTarget::Object(id) => Shown::Object(id),
+            RefTarget::Symbolic(name) => Shown::Alias(name),
+        };
+        fault = branches.add(name, shown).err();
+        fault.is_none()
+    });
+    read.map_err(|cause| ArchiveError::Io { action: "read the refs of a repository".to_owned(), cause })?;
+    if let Some(fault) = fault {
+        return Err(fault.into());
     }
+    let mut reader = archive.reader();
+    let drawn = branches.draw(|id| Ok::<_, ArchiveError>(reader.header(id)?.map(|header| header.object_type)))?;
+    Ok(drawn.manifest)
 }

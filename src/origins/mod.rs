@@ -22,7 +22,7 @@ mod resolve;
 mod run;
 mod url;
 
-pub use local::Locals;
+pub use local::{Locals, Repositories};
 pub use resolve::{Resolved, resolve};
 pub use run::GitError;
 pub use url::{MAX_URL, Remote, Transport, UrlError};

@@ -4,7 +4,7 @@ use super::Larder;
 use super::upstream::{Upstream, good, reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const REV: &str = "3d11cb4f31b9";
 
@@ -121,4 +121,26 @@ fn sources_are_listed_and_a_wrong_one_is_named() {
         .output()
         .unwrap();
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("`repo`"));
+}
+
+#[test]
+fn a_blocked_archive_is_451_in_the_archivers_own_shape() {
+    let upstream = Upstream::start(|stream, _, _| reply(stream, "200 OK", "", &good()));
+    let larder = Larder::start(&upstream.settings(""));
+    let target = format!("/archiver/up/r/{REV}");
+    larder.archive(&target);
+    let (_, said) = larder.run(&["archiver", "status", &format!("up/r/{REV}"), "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(larder.run(&["block", said["fetched"]["content"].as_str().unwrap()]).0, 0);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while larder.server.get(&target).status != 451 {
+        assert!(Instant::now() < deadline, "it is not refused");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let refused = larder.server.get(&target);
+    assert_eq!(refused.header("content-type"), Some("application/json"));
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["name"]), (&451.into(), &"Unavailable For Legal Reasons".into()));
+    assert_eq!(larder.server.send("HEAD", &target, &[]).status, 451);
+    assert_eq!(upstream.requests(), 1, "it is not fetched anew");
 }
