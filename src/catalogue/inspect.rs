@@ -134,7 +134,7 @@ impl Inspection<'_> {
 
     /// [`Catalogue::block_epoch`] at this moment.
     pub fn block_epoch(&self) -> Result<u64, CatalogueError> {
-        self.run(|transaction| super::block::epoch(transaction))
+        self.run(super::block::epoch)
     }
 
     /// The names of a file, in order.

@@ -94,12 +94,11 @@ fn read(key: &BundleKey, file: &File, manifest: Option<Manifest>) -> Result<Opti
         history.manifest = manifest;
     }
     match verify::agrees(&checked, key.format(), &key.swhid(), None) {
-        Ok(()) => {}
         // A lossy one would be taken for one that is not.
         Err(Differs::NoProof(_)) if key.format() == Format::Gitfast => {
             return Err("nothing tells whether it leaves something out".to_owned());
         }
-        Err(Differs::NoProof(_)) => {}
+        Ok(()) | Err(Differs::NoProof(_)) => {}
         Err(differs) => return Err(differs.to_string()),
     }
     Ok(match checked {

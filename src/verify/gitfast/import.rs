@@ -226,7 +226,7 @@ impl<R: Read> Import<R> {
         if let Some(unused) = self.marks.iter().find(|mark| !mark.used) {
             return Err(self.lines.refuse(format!("nothing leads to the {} {}", unused.object_type, unused.id)));
         }
-        self.ids.iter().chain(self.trees.ids()).for_each(|id| seen(id));
+        self.ids.iter().chain(self.trees.ids()).for_each(seen);
         Ok(History {
             head: None,
             refs: refs.into_iter().map(|(name, at)| (name, self.marks[at].id)).collect(),
