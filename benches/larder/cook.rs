@@ -123,19 +123,25 @@ pub(super) fn timed(command: &mut Command) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The most anonymous memory that a process held, in KiB, as seen every two milliseconds.
+/// The most anonymous memory that a process held, with those it started, in KiB, as seen every two
+/// milliseconds.
 pub(super) fn peak_anonymous(mut child: Child) -> u64 {
-    let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let held = text
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"))
-            .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok());
-        peak = peak.max(held.unwrap_or(0));
+        peak = peak.max(anonymous(child.id()));
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(child.wait().unwrap().success());
     peak
+}
+
+fn anonymous(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let own: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0);
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    own + children.split_whitespace().filter_map(|id| id.parse().ok()).map(anonymous).sum::<u64>()
 }

@@ -48,7 +48,9 @@ pub(super) fn beside_git() {
                     larder_times.push(larder);
                 }
                 if round == ROUNDS {
-                    let ratio = size(&file) / size(&theirs);
+                    // A repository has the index too.
+                    let index = if ext == "git.tar" { size(&out.path().join("x.idx")) } else { 0.0 };
+                    let ratio = size(&file) / (size(&theirs) + index);
                     let name = repository.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
                     let (git, larder) = (median(&git_times), median(&larder_times));
                     println!(

@@ -87,6 +87,8 @@ pub enum FaultCode {
     PrivateAddress,
     /// The upstream's bytes are said never to change, and did.
     Changed,
+    /// The operator has blocked the archive, or its directory.
+    Blocked,
     /// There was no room.
     NoSpace,
     /// Reading or writing failed here.
@@ -99,7 +101,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Missing,
         Self::Refused,
         Self::Upstream,
@@ -111,6 +113,7 @@ impl FaultCode {
         Self::Redirect,
         Self::PrivateAddress,
         Self::Changed,
+        Self::Blocked,
         Self::NoSpace,
         Self::Io,
         Self::Interrupted,
@@ -132,6 +135,7 @@ impl FaultCode {
             Self::Redirect => "redirect",
             Self::PrivateAddress => "private-address",
             Self::Changed => "changed",
+            Self::Blocked => "blocked",
             Self::NoSpace => "no-space",
             Self::Io => "io",
             Self::Interrupted => "interrupted",
@@ -157,6 +161,7 @@ impl FaultCode {
             | Self::Redirect
             | Self::PrivateAddress
             | Self::Changed
+            | Self::Blocked
             | Self::Interrupted
             | Self::Source => false,
         }

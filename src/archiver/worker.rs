@@ -307,6 +307,11 @@ impl Archiver {
             tracing::error!(task = job.id, %error, "cannot publish");
             Fault::new(FaultCode::Io, "The archive could not be kept.")
         };
+        let blocked = || Fault::new(FaultCode::Blocked, "The archive, or the directory in it, is blocked here.");
+        let directory = fetched.directory.as_ref().ok().map(|directory| directory.id);
+        if [Some(content.id()), directory].iter().flatten().any(|id| self.0.kitchen.check_blocked(id).is_err()) {
+            return Err(blocked());
+        }
         let file = taken.sealed.open().map_err(|error| kept(&error))?;
         // What a stop cuts short the next process finishes.
         Handle::current().block_on(async {
@@ -336,6 +341,7 @@ impl Archiver {
             Landed::Drifted => {
                 tracing::warn!(task = job.id, url = job.alias.wanted.url, now = %content, "the bytes of an archive changed; the first stay");
             }
+            Landed::Blocked => return Err(blocked()),
             Landed::Lost => tracing::warn!(task = job.id, "another process has taken this fetch"),
             Landed::Refused => {
                 return Err(Fault::new(FaultCode::Changed, "The upstream's bytes are not those of the first fetch."));

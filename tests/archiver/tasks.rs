@@ -143,4 +143,17 @@ fn a_blocked_archive_is_451_in_the_archivers_own_shape() {
     assert_eq!((&error["code"], &error["name"]), (&451.into(), &"Unavailable For Legal Reasons".into()));
     assert_eq!(larder.server.send("HEAD", &target, &[]).status, 451);
     assert_eq!(upstream.requests(), 1, "it is not fetched anew");
+
+    // The same bytes under a name of which nothing was known: they are fetched, and no file of them appears.
+    let other = format!("/archiver/up/r/{}", "e".repeat(40));
+    assert_eq!(larder.server.get(&other).status, 202);
+    let said = loop {
+        let (_, said) = larder.run(&["archiver", "status", &format!("up/r/{}", "e".repeat(40)), "--json"]);
+        if said.contains("FAILURE") || Instant::now() > deadline {
+            break said;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(said.contains("blocked") && upstream.requests() == 2, "{said}");
+    assert!(larder.server.get("/vault/content").json()["bundles"].as_array().unwrap().is_empty());
 }

@@ -51,6 +51,8 @@ pub enum Landed {
     Drifted,
     /// The bytes are others than the first and must not be: the drift is recorded, nothing else.
     Refused,
+    /// The archive, or its directory, was blocked: nothing was done.
+    Blocked,
     /// The task is no longer this process's: nothing was done.
     Lost,
 }
@@ -83,6 +85,14 @@ impl Catalogue {
                 return Ok(Landed::Lost);
             }
             let content = landing.fetched.content;
+            // Blocked while it was fetched, perhaps: no file of it may appear, for a web server would serve it.
+            let directory = landing.fetched.directory.as_ref().ok().map(|directory| directory.id);
+            for id in [Some(content.id()), directory].into_iter().flatten() {
+                let sql = "SELECT 1 FROM block WHERE sha1git = ?1";
+                if first(transaction, sql, [id.as_bytes()], |row| Ok(row.get::<_, i64>(0)?))?.is_some() {
+                    return Ok(Landed::Blocked);
+                }
+            }
             let before = first(
                 transaction,
                 "SELECT content FROM archiver_alias WHERE id = ?1 AND content IS NOT NULL",
