@@ -16,6 +16,7 @@
 mod address;
 mod fetch;
 mod fetched;
+mod landing;
 pub mod pattern;
 mod placement;
 pub mod region;

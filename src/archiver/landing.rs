@@ -1,0 +1,92 @@
+//! From a body that comes in to an archive that is there: checked, put into regions, and published in
+//! the transaction in which its task succeeds.
+
+use super::Archiver;
+use super::sink::{self, Expected, Piece, TakenIn};
+use super::task::{Fault, FaultCode, Fetched};
+use super::worker::Incoming;
+use crate::catalogue::{Landed, Landing};
+use crate::key::{BundleKey, Format, ObjectKind};
+use crate::time::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+impl Archiver {
+    /// Takes a body in and lands it. `false` when the download gave up.
+    pub(super) fn take_in(
+        &self,
+        incoming: &Incoming,
+        expected: &Expected,
+        pieces: mpsc::Receiver<Piece>,
+        counter: Arc<AtomicU64>,
+    ) -> Result<bool, Fault> {
+        // Stands until the catalogue counts the file.
+        let mut reservation = self.0.kitchen.reservation();
+        let store = self.0.kitchen.store();
+        match sink::take_in(store, &mut reservation, expected, pieces, counter)? {
+            None => Ok(false),
+            Some(taken) => self.land(incoming, taken).map(|()| true),
+        }
+    }
+
+    fn land(&self, incoming: &Incoming, taken: TakenIn) -> Result<(), Fault> {
+        let Incoming { job, immutable, started, head } = incoming;
+        let facts = taken.sealed.facts();
+        let content = BundleKey::new(ObjectKind::Content, taken.content, Format::Raw)
+            .expect("because a content has its bytes as a bundle");
+        let fetched = Fetched {
+            content,
+            size: facts.size,
+            media_type: head.media_type.clone(),
+            file_name: head.file_name.clone(),
+            directory: taken.directory,
+        };
+        let kept = |error: &dyn std::fmt::Display| {
+            tracing::error!(task = job.id, %error, "cannot publish");
+            Fault::new(FaultCode::Io, "The archive could not be kept.")
+        };
+        let blocked = || Fault::new(FaultCode::Blocked, "The archive, or the directory in it, is blocked here.");
+        let directory = fetched.directory.as_ref().ok().map(|directory| directory.id);
+        if [Some(content.id()), directory].iter().flatten().any(|id| self.0.kitchen.check_blocked(id).is_err()) {
+            return Err(blocked());
+        }
+        let file = taken.sealed.open().map_err(|error| kept(&error))?;
+        // What a stop cuts short the next process finishes.
+        Handle::current().block_on(async {
+            tokio::select! {
+                () = self.0.placement.put(&fetched, &facts, file) => {}
+                () = self.halted() => {}
+            }
+        });
+        let store = self.0.kitchen.store();
+        let regions = self.0.placement.regions().names();
+        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable, regions };
+        let landed = self.0.kitchen.catalogue().land(
+            job,
+            &landing,
+            Timestamp::now(),
+            |key| Ok(store.get(key)?.is_some()),
+            |names| store.publish(taken.sealed, names),
+        );
+        if !matches!(landed, Ok(Landed::Published)) {
+            self.0.placement.give_up(&content);
+        }
+        match landed.map_err(|error| kept(&error))? {
+            Landed::Published => {
+                tracing::info!(task = job.id, key = %content, size = facts.size, took = ?landing.took, "fetched");
+                self.0.kitchen.announce(&content);
+            }
+            Landed::Drifted => {
+                tracing::warn!(task = job.id, url = job.alias.wanted.url, now = %content, "the bytes of an archive changed; the first stay");
+            }
+            Landed::Blocked => return Err(blocked()),
+            Landed::Lost => tracing::warn!(task = job.id, "another process has taken this fetch"),
+            Landed::Refused => {
+                return Err(Fault::new(FaultCode::Changed, "The upstream's bytes are not those of the first fetch."));
+            }
+        }
+        Ok(())
+    }
+}
