@@ -1,5 +1,6 @@
-//! Where objects come from. Owns the [`Archive`] and [`Reader`] traits and their error; the only
-//! implementation yet is [`git::GitArchive`]. Knows nothing of bundles, of the store or of HTTP.
+//! Where objects come from. Owns the [`Archive`] and [`Reader`] traits and their error; git
+//! repositories are one ([`git::GitArchive`]), and so are several archives asked in turn ([`several`]).
+//! Knows nothing of bundles, of the store or of HTTP.
 //!
 //! **Invariant: what a reader returns has been hashed.** [`Reader::find`] and [`Reader::stream`]
 //! compare the object's SHA-1, with collision detection, with the id asked for; an archive need
