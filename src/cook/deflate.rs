@@ -1,6 +1,6 @@
 //! One unit's deflate, for `tar.gz` and `zip`. Pure.
 //!
-//! What the bytes depend on: zlib-rs of exactly the version in `Cargo.toml`, level 6, raw, window
+//! What the bytes depend on: zlib-rs of exactly the version in `Cargo.toml`, the level, raw, window
 //! 2^15, memory level 8, a state as new, the whole unit given in one call with a full flush (or, at
 //! the end of a zip's member, a finish), and an output buffer that the call cannot fill. In that
 //! version every branch on a CPU feature (`compare256`, `slide_hash`) computes the same result by
@@ -13,7 +13,6 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 /// What a full flush ends with: an empty stored block.
 const FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
-const LEVEL: u32 = 6;
 
 /// How a unit's deflate ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +23,23 @@ pub(crate) enum End {
     Finish,
 }
 
+/// How hard matches are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Of what is a gzip: as `gzip` and git have it.
+    Gzip = 6,
+    /// Of a zip: four fifths of the other's time, for 1% more bytes.
+    Zip = 5,
+}
+
 /// Deflates units, each alone.
 pub(crate) struct Deflater(Compress);
 
-impl Default for Deflater {
-    fn default() -> Self {
-        Self(Compress::new(Compression::new(LEVEL), false))
-    }
-}
-
 impl Deflater {
+    pub(crate) fn new(level: Level) -> Self {
+        Self(Compress::new(Compression::new(level as u32), false))
+    }
+
     /// Appends the deflated `unit` to `out`.
     pub(crate) fn deflate(&mut self, unit: &[u8], end: End, out: &mut Vec<u8>) {
         let start = out.len();
@@ -61,10 +67,10 @@ mod tests {
     use flate2::{Decompress, FlushDecompress};
     use proptest::prelude::*;
 
-    fn with_new_state(unit: &[u8], end: End, room: usize) -> Vec<u8> {
+    fn with_new_state(level: Level, unit: &[u8], end: End, room: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(room);
         let flush = if end == End::Flush { FlushCompress::Full } else { FlushCompress::Finish };
-        Compress::new(Compression::new(LEVEL), false).compress_vec(unit, &mut out, flush).unwrap();
+        Deflater::new(level).0.compress_vec(unit, &mut out, flush).unwrap();
         out
     }
 
@@ -85,13 +91,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_used_state_and_a_larger_buffer_give_the_same_bytes(units in prop::collection::vec(any_unit(), 1..5)) {
-            let mut used = Deflater::default();
+        fn a_used_state_and_a_larger_buffer_give_the_same_bytes(
+            level in prop_oneof![Just(Level::Gzip), Just(Level::Zip)],
+            units in prop::collection::vec(any_unit(), 1..5),
+        ) {
+            let mut used = Deflater::new(level);
             for unit in units.iter().filter(|unit| !unit.is_empty()) {
                 for end in [End::Flush, End::Finish] {
                     let out = with(&mut used, unit, end);
-                    prop_assert_eq!(&out, &with_new_state(unit, end, bound(unit.len())));
-                    prop_assert_eq!(&out, &with_new_state(unit, end, 4 << 20));
+                    prop_assert_eq!(&out, &with_new_state(level, unit, end, bound(unit.len())));
+                    prop_assert_eq!(&out, &with_new_state(level, unit, end, 4 << 20));
                 }
             }
         }
@@ -106,7 +115,7 @@ mod tests {
         })
         .take(1 << 20)
         .collect();
-        let mut deflater = Deflater::default();
+        let mut deflater = Deflater::new(Level::Zip);
         for length in [1, 2, 511, 512, 65_535, 1 << 20] {
             for end in [End::Flush, End::Finish] {
                 let out = with(&mut deflater, &noise[..length], end);
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn units_and_an_end_make_one_stream_behind_what_is_there() {
-        let mut deflater = Deflater::default();
+        let mut deflater = Deflater::new(Level::Zip);
         let mut stream = b"before".to_vec();
         deflater.deflate(b"one unit, one unit", End::Flush, &mut stream);
         let mut flushed = stream.clone();

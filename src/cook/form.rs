@@ -3,7 +3,7 @@
 //! else in a cook is the same, and asks for no format.
 
 use super::batch::{Batcher, Role};
-use super::deflate::{Deflater, End};
+use super::deflate::{Deflater, End, Level};
 use super::directory::Directory;
 use super::error::CookError;
 use super::gzip;
@@ -75,7 +75,8 @@ pub(super) enum Coder {
 impl Coder {
     pub(super) fn new(format: Format) -> Self {
         match format {
-            Format::TarGz | Format::Zip => Self::Deflate(Deflater::default()),
+            Format::TarGz => Self::Deflate(Deflater::new(Level::Gzip)),
+            Format::Zip => Self::Deflate(Deflater::new(Level::Zip)),
             Format::TarZst => Self::Frame(Framer::default()),
             _ => Self::Plain,
         }

@@ -4,7 +4,7 @@
 use super::VerifyError;
 use super::echo::Echo;
 use super::source::Source;
-use crate::cook::deflate::{Deflater, End};
+use crate::cook::deflate::{Deflater, End, Level};
 use crate::cook::gzip::{END, HEADER};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::{self, BufRead, BufReader, Read};
@@ -35,7 +35,7 @@ impl<R: Read> Gunzip<R> {
             inflate: Decompress::new(false),
             sum: crc32fast::Hasher::new(),
             stage: Stage::Start,
-            deflater: Deflater::default(),
+            deflater: Deflater::new(Level::Gzip),
             deflated: Vec::new(),
             echo: Echo::default(),
             fault: None,

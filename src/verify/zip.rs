@@ -9,7 +9,7 @@ use super::tree::Trees;
 use super::{Seen, VerifyError};
 use crate::archive::ObjectType;
 use crate::archive::object::{self, EntryKind, Hasher};
-use crate::cook::deflate::{Deflater, End};
+use crate::cook::deflate::{Deflater, End, Level};
 use crate::cook::segment::UNIT;
 use crate::cook::tarball::{Member, Node, TOP};
 use crate::cook::zip::{self, CENTRAL, Entry, Figures};
@@ -23,7 +23,7 @@ use std::os::unix::fs::FileExt;
 pub(super) fn directory(file: &File, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
     let length = file.metadata().map_err(VerifyError::Read)?.len();
     let end = Ending::read(file, length)?;
-    let mut zip = Zip { file, at: 0, end: end.start, deflater: Deflater::default(), coded: Vec::new() };
+    let mut zip = Zip { file, at: 0, end: end.start, deflater: Deflater::new(Level::Zip), coded: Vec::new() };
     let mut central = Central {
         input: BufReader::with_capacity(1 << 16, Part { file, at: end.start, end: end.start + end.bytes }),
         seen: Vec::new(),

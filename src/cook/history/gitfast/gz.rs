@@ -10,7 +10,7 @@
 //! closes and the others end.
 
 use crate::cook::control::Control;
-use crate::cook::deflate::{Deflater, End};
+use crate::cook::deflate::{Deflater, End, Level};
 use crate::cook::error::CookError;
 use crate::cook::gzip;
 use std::io::{self, Write};
@@ -131,7 +131,7 @@ impl Write for Units<'_> {
 }
 
 fn deflate(work: &Mutex<Receiver<Raw>>) {
-    let mut deflater = Deflater::default();
+    let mut deflater = Deflater::new(Level::Gzip);
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Raw { bytes, place }) = next else { return };
