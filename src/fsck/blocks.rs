@@ -4,7 +4,7 @@
 //! block written before that is known then, and one written later finds the adopted row in its sweep.
 
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::key::{BundleKey, Sha1Git};
+use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::store::Found;
 use crate::sweep;
 use crate::verify::VerifyError;
@@ -44,11 +44,19 @@ impl Blocks {
         self.epoch
     }
 
-    /// Whether a bundle is, or holds, what is blocked. Its bytes are not read while nothing is.
-    pub(super) fn are_in(&self, key: &BundleKey, found: &Found) -> Result<bool, VerifyError> {
+    /// Why a bundle must not be adopted: it is, holds, or may be made from, what is blocked. `None` when
+    /// it may. Its bytes are not read while nothing is blocked.
+    ///
+    /// The flat bundle of a release holds neither its commit nor the tags on the way there: no byte of it
+    /// tells that one of these is blocked.
+    pub(super) fn forbid(&self, key: &BundleKey, found: &Found) -> Result<Option<&'static str>, VerifyError> {
         if self.ids.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
-        sweep::in_file(key, &found.file, |id| self.ids.contains(id))
+        if sweep::in_file(key, &found.file, |id| self.ids.contains(id))? {
+            return Ok(Some("it holds what is blocked"));
+        }
+        let hides_its_commit = key.kind() == ObjectKind::Release && key.format().is_flat();
+        Ok(hides_its_commit.then_some("its commit may be blocked"))
     }
 }

@@ -77,9 +77,9 @@ pub(super) fn worth(
         return Worth::Nothing("its mtime is not that of its bytes".to_owned());
     }
     let facts = FileFacts { size: found.size, allocated: found.allocated, blake3: digests.blake3 };
-    match (read(key, &found.file, manifest), blocks.are_in(key, found)) {
-        (_, Ok(true)) => Worth::Nothing("it holds what is blocked".to_owned()),
-        (Ok(directory), Ok(false)) => Worth::Whole { facts, directory, block_epoch: blocks.epoch() },
+    match (read(key, &found.file, manifest), blocks.forbid(key, found)) {
+        (_, Ok(Some(why))) => Worth::Nothing(why.to_owned()),
+        (Ok(directory), Ok(None)) => Worth::Whole { facts, directory, block_epoch: blocks.epoch() },
         (Err(why), _) => Worth::Nothing(why),
         (_, Err(error)) => Worth::Nothing(error.to_string()),
     }

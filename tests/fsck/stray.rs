@@ -135,3 +135,30 @@ fn a_blocked_commit_keeps_its_histories_from_being_adopted_and_nothing_else() {
     let left: Vec<_> = shelf.keys.iter().filter(|key| !key.starts_with("revision/")).collect();
     assert_eq!(shelf.left(), left);
 }
+
+#[test]
+fn the_flat_bundle_of_a_release_whose_commit_is_blocked_is_not_adopted() {
+    let (repository, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let git = |args: &[&str]| crate::common::git_line(args, repository.path());
+    git(&["init", "-q"]);
+    fs::write(repository.path().join("file"), "some content").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "-a", "-m", "first", "v1"]);
+    let [tag, commit] = ["v1", "HEAD"].map(|name| git(&["rev-parse", name]));
+    let release = format!("release/{tag}.tar.gz");
+    let server = Server::start(data.path(), &[repository.path()], &[]);
+    assert_eq!(server.cook(&release)["status"], "done");
+    assert!(server.terminate().success());
+    let shelf = Shelf { data, keys: vec![release], blob: String::new(), commit };
+
+    shelf.forget_all();
+    let (code, said) = fsck(shelf.data(), &["--repair"]);
+    assert_eq!((code, &said["findings"][0]["did"]), (0, &"adopted".into()), "nothing is blocked: {said}");
+
+    shelf.forget_all();
+    shelf.block(&format!("swh:1:rev:{}", shelf.commit));
+    let (code, said) = fsck(shelf.data(), &["--repair"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(shelf.left(), [""; 0], "{said}");
+}
