@@ -50,7 +50,7 @@ pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
 pub use finish::{Delegated, Failed, Finished};
 pub use inspect::{Inspection, Shelved};
-pub use integrity::Drift;
+pub use integrity::{BrokenTask, Drift};
 pub use log::LogPosition;
 pub use lru::Touch;
 pub use origin::{Origin, Outcome, Visit};

@@ -37,7 +37,26 @@ impl Check<'_> {
         for row in rows {
             self.tell_of(Fault::BrokenReference, "catalogue.db", &format!("row {row} of the queue"), did.clone());
         }
+        self.tasks()?;
         Ok(true)
+    }
+
+    /// What the Archiver fetches.
+    fn tasks(&mut self) -> Result<(), Error> {
+        let tasks = self.catalogue.broken_tasks()?;
+        let did = if self.order.repair { Did::Removed } else { Did::Nothing };
+        if self.order.repair && !tasks.is_empty() {
+            self.catalogue.remove_tasks(&tasks)?;
+        }
+        for task in tasks {
+            let (fault, why) = if task.is_of_nothing {
+                (Fault::BrokenReference, "what it fetches is not there")
+            } else {
+                (Fault::ImpossibleTask, "SUCCESS, and nothing was fetched")
+            };
+            self.tell_of(fault, "catalogue.db", &format!("task {}: {why}", task.id), did.clone());
+        }
+        Ok(())
     }
 
     /// Folders above the shards.

@@ -10,6 +10,8 @@ pub enum Fault {
     BrokenCatalogue,
     /// A row names a row that is not there.
     BrokenReference,
+    /// A task of the Archiver that says what cannot be.
+    ImpossibleTask,
     /// The row of a file that no bundle names.
     NamelessFile,
     /// The sums of the catalogue are not those of its tables.
@@ -44,9 +46,10 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BrokenCatalogue,
         Self::BrokenReference,
+        Self::ImpossibleTask,
         Self::NamelessFile,
         Self::WrongTotals,
         Self::StrayFile,
@@ -70,6 +73,7 @@ impl Fault {
         match self {
             Self::BrokenCatalogue => "broken-catalogue",
             Self::BrokenReference => "broken-reference",
+            Self::ImpossibleTask => "impossible-task",
             Self::NamelessFile => "nameless-file",
             Self::WrongTotals => "wrong-totals",
             Self::StrayFile => "stray-file",

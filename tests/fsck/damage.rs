@@ -339,6 +339,38 @@ fn references_to_nothing_are_removed_from_the_queue_and_from_bundles() {
 }
 
 #[test]
+fn tasks_of_the_archiver_that_cannot_be_are_removed_and_what_was_collected_is_no_fault() {
+    let larder = Larder::new();
+    let alias = |id: u8, content: &str| {
+        let fetched = if content == "NULL" { "NULL, NULL, NULL" } else { "1, 'none', zeroblob(20)" };
+        format!(
+            "INSERT INTO archiver_alias (id, key, source, repo, rev, suffix, subdir, url,
+                                         content, fetched_at, no_directory, first_content)
+             VALUES ({id}, unhex('{id:064x}'), 's', 'r', 'v', 'tar.gz', '', 'u', {content}, {fetched});"
+        )
+    };
+    let task = |id: &str, alias: u8, state: u8| {
+        let ended = if state == 2 { "9" } else { "NULL" };
+        format!(
+            "INSERT INTO archiver_task (id, alias, host, state, created_at, waits_since, ready_at, ended_at)
+             VALUES ('{id}', {alias}, 'h', {state}, 1, 1, 1, {ended});"
+        )
+    };
+    // Its archive was collected; another was never fetched.
+    larder
+        .execute(&[alias(1, "zeroblob(20)"), task("collected", 1, 2), alias(2, "NULL"), task("waits", 2, 0)].concat());
+    let said = repaired(&larder, "impossible-task", 1, SHALLOW, || larder.execute(&task("liar", 2, 2)));
+    assert_eq!(said["findings"][0]["detail"], "task liar: SUCCESS, and nothing was fetched", "{said}");
+    repaired(&larder, "broken-reference", 1, SHALLOW, || larder.execute(&task("orphan", 77, 0)));
+    let left: Vec<String> = (larder.sql().prepare("SELECT id FROM archiver_task ORDER BY id").unwrap())
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(left, ["collected", "waits"]);
+}
+
+#[test]
 fn a_catalogue_that_sqlite_finds_broken_is_left_alone() {
     let larder = Larder::new();
     larder.execute("PRAGMA journal_mode = delete");

@@ -108,7 +108,7 @@ impl Larder {
             walk(&self.data().join(sub), &mut all);
         }
         let connection = self.sql();
-        for table in ["bundle", "file", "cook", "totals", "clock", "log", "gdsf"] {
+        for table in ["bundle", "file", "cook", "totals", "clock", "log", "gdsf", "archiver_task"] {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let width = statement.column_count();
             let rows = statement.query_map([], |row| (0..width).map(|column| row.get::<_, Cell>(column)).collect());
