@@ -8,12 +8,22 @@ mod common;
 use common::client::Answer;
 use common::fixtures::{Fixture, fixture};
 use common::server::Server;
+use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
+use larder::archive::{Archive, ArchiveError, Header, ObjectType, Reader};
+use larder::bundle::Status;
 use larder::catalogue::{Access, Catalogue};
-use larder::key::ObjectKind;
+use larder::key::{BundleKey, ObjectKind, Sha1Git, Swhid};
+use larder::kitchen::{Kitchen, Limits};
+use larder::limits::{MinFree, Policy, RoomLimits};
+use larder::store::Store;
+use larder::time::Timestamp;
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn larder(data: &Path, args: &[&str]) -> Output {
@@ -187,5 +197,85 @@ fn a_file_deep_in_history_takes_the_histories_along_and_leaves_what_has_it_no_mo
     }
     for key in &free {
         assert_eq!(server.get(&format!("/vault/{key}")).status, 200, "{key}");
+    }
+}
+
+/// An archive in which an object is read, and only then blocked.
+#[derive(Clone)]
+struct Late {
+    inner: Arc<GitArchive>,
+    catalogue: Catalogue,
+    object: Swhid,
+    blocked: Arc<AtomicBool>,
+}
+
+struct LateReader(Late, Box<dyn Reader>);
+
+impl Late {
+    fn block(&self) {
+        if !self.blocked.swap(true, Ordering::AcqRel) {
+            assert!(self.catalogue.block(&self.object, None, Timestamp::now()).unwrap());
+        }
+    }
+}
+
+impl Archive for Late {
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(LateReader(self.clone(), self.inner.reader()))
+    }
+
+    fn stamp(&self, id: &Sha1Git) -> u64 {
+        self.inner.stamp(id)
+    }
+}
+
+impl Reader for LateReader {
+    fn header(&mut self, id: &Sha1Git) -> Result<Option<Header>, ArchiveError> {
+        self.1.header(id)
+    }
+
+    fn find(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        let found = self.1.find(id, buf)?;
+        if found == Some(ObjectType::Blob) {
+            self.0.block();
+        }
+        Ok(found)
+    }
+
+    fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError> {
+        let found = self.1.stream(id, sink)?;
+        self.0.block();
+        Ok(found)
+    }
+}
+
+#[test]
+fn a_block_ends_a_cook_that_has_read_the_object_and_no_other() {
+    let plain = fixture("plain");
+    let (root, blob) = a_file(&plain);
+    let key: BundleKey = format!("directory/{root}.tar").parse().unwrap();
+    let inner = Arc::new(GitArchive::new(vec![plain.path.clone()]).unwrap());
+    let (min_free, policy) = (MinFree::Bytes(0), Policy::Lru);
+    let bounds = RoomLimits { max_size: None, min_free, grace: Duration::from_mins(6), policy };
+    for (id, status) in [(blob.as_str(), Status::New), (&"ab".repeat(20), Status::Done)] {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let catalogue = Catalogue::open(&data.path().join("catalogue.db"), Access::Migrate).unwrap();
+        let object = Swhid { kind: ObjectKind::Content, id: id.parse().unwrap() };
+        let late = Late { inner: Arc::clone(&inner), catalogue: catalogue.clone(), object, blocked: Arc::default() };
+        let limits = Limits {
+            workers: 1,
+            cook_threads: 1,
+            max_queue: 9,
+            max_bundle_size: 1 << 30,
+            cook_timeout: Duration::from_mins(10),
+            gitfast_lossy: false,
+            room: bounds,
+        };
+        catalogue.order(&key, Timestamp::now(), 9, Duration::ZERO).unwrap();
+        let kitchen = Kitchen::new(Arc::new(late.clone()), store, catalogue.clone(), limits);
+        assert!(kitchen.cook_with_its_root(&key).unwrap());
+        assert!(late.blocked.load(Ordering::Acquire));
+        assert_eq!(catalogue.bundle(&key).unwrap().unwrap().status, status, "{id}");
     }
 }

@@ -9,12 +9,14 @@
 
 mod blocked;
 pub mod git;
+mod met;
 pub mod object;
 pub mod packed;
 pub mod several;
 pub mod snapshot;
 
 pub use blocked::{BlockedArchive, Blocks};
+pub use met::{Met, NotingArchive};
 pub use object::ObjectType;
 pub use packed::{PackedEntry, Place};
 

@@ -2,11 +2,12 @@
 //!
 //! Every change of the list moves its epoch, so that a process that holds a copy knows with one seek
 //! whether it still is the list. A block keeps the epoch at which it was made; a claim, the epoch at
-//! which it was taken: what was blocked in between may have been read by the cook already, and
+//! which it was taken: what was blocked in between may have been read by the cook already, and then
 //! nothing of it is published (`finish.rs`).
 
 use super::clock;
 use super::error::Fault;
+use super::plan::prepare;
 use super::row::{collect, execute, first, unsigned};
 use super::{Catalogue, CatalogueError, Claim};
 use crate::key::{BundleKey, ObjectKind, Sha1Git, Swhid};
@@ -111,10 +112,21 @@ pub(super) fn epoch(connection: &Connection) -> Result<u64, Fault> {
     first(connection, sql, [], |row| unsigned(row, 0))?.ok_or(Fault::Row("the epoch of the blocks is missing"))
 }
 
-/// Whether anything was blocked since `claim` was taken.
-pub(super) fn any_since(transaction: &Connection, claim: &Claim) -> Result<bool, Fault> {
-    let sql = "SELECT 1 FROM block INDEXED BY block_by_epoch WHERE epoch > ?1 LIMIT 1";
-    Ok(first(transaction, sql, [super::row::signed(claim.block_epoch)], |_| Ok(()))?.is_some())
+/// Whether something was blocked since `claim` was taken that `concerns` it.
+pub(super) fn any_since(
+    transaction: &Connection,
+    claim: &Claim,
+    concerns: impl Fn(&Sha1Git) -> bool,
+) -> Result<bool, Fault> {
+    let sql = "SELECT sha1git FROM block INDEXED BY block_by_epoch WHERE epoch > ?1";
+    let mut statement = prepare(transaction, sql)?;
+    let mut rows = statement.query([super::row::signed(claim.block_epoch)])?;
+    while let Some(row) = rows.next()? {
+        if concerns(&Sha1Git::from_bytes(row.get(0)?)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn advance(transaction: &Connection) -> Result<i64, Fault> {
@@ -125,8 +137,8 @@ fn advance(transaction: &Connection) -> Result<i64, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Failure, FailureCode, FileFacts};
-    use crate::catalogue::{Access, Finished};
+    use crate::bundle::{Failure, FailureCode, FileFacts, Remarks};
+    use crate::catalogue::{Access, Dish, Finished};
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -179,6 +191,40 @@ mod tests {
         catalogue.unblock(&swhid(1)).unwrap();
         let finished = catalogue.finish(claim, FACTS, Duration::ZERO, NOW, |_| Ok(())).unwrap();
         assert_eq!(finished, Finished::Done, "lifting a block outdates nothing");
+    }
+
+    #[test]
+    fn a_cook_that_met_nothing_of_what_was_blocked_since_is_published_unless_another_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = catalogue(&folder);
+        let directory = ordered(&catalogue);
+        let met = |id: &Sha1Git| *id == swhid(1).id;
+        let remarks = Remarks::default();
+        let dish = Dish { facts: FACTS, remarks: &remarks, took: Duration::ZERO, met: &met };
+        let refuse = |_: &[BundleKey]| panic!("published");
+        let again = |claim: Claim| {
+            catalogue.give_back(claim).unwrap();
+            catalogue.claim("p", NOW).unwrap().unwrap()
+        };
+
+        let claim = catalogue.claim("p", NOW).unwrap().unwrap();
+        catalogue.block(&swhid(2), None, NOW).unwrap();
+        catalogue.block(&swhid(1), None, NOW).unwrap();
+        assert_eq!(catalogue.finish_dish(claim.clone(), &dish, NOW, refuse).unwrap(), Finished::Outdated);
+
+        let claim = again(claim);
+        let revision: BundleKey = "revision/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
+        catalogue.order(&revision, NOW, 9, Duration::ZERO).unwrap();
+        let waiter = catalogue.claim("p", NOW).unwrap().unwrap();
+        catalogue.delegate(waiter, &directory, NOW, |_, _| Ok(true)).unwrap();
+        catalogue.block(&swhid(3), None, NOW).unwrap();
+        let finished = catalogue.finish_dish(claim.clone(), &dish, NOW, refuse).unwrap();
+        assert_eq!(finished, Finished::Outdated, "the revision may be what is blocked, or lead to it");
+
+        let claim = again(claim);
+        catalogue.remove(&[revision], |_| Ok(())).unwrap();
+        catalogue.block(&swhid(4), None, NOW).unwrap();
+        assert_eq!(catalogue.finish_dish(claim, &dish, NOW, |_| Ok(())).unwrap(), Finished::Done);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, wai
 use super::row::{execute, first, key_params, signed};
 use super::{Catalogue, CatalogueError, Claim};
 use crate::bundle::{Failure, FileFacts, Remarks, Status};
-use crate::key::BundleKey;
+use crate::key::{BundleKey, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::Connection;
 use std::io;
@@ -23,6 +23,19 @@ const RETRIES: u32 = 5;
 /// The longest reason kept, in bytes: rows are to stay small.
 const MESSAGE: usize = 500;
 
+/// What a cook came to, beside its draft.
+#[derive(Clone, Copy)]
+pub struct Dish<'a> {
+    /// Of the draft.
+    pub facts: FileFacts,
+    /// What is to be said of the bundle.
+    pub remarks: &'a Remarks,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether the cook may have read an object; the bundle's own counts as read.
+    pub met: &'a dyn Fn(&Sha1Git) -> bool,
+}
+
 /// What became of a finished cook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
@@ -30,8 +43,8 @@ pub enum Finished {
     Done,
     /// The claim was lost, or the bundle removed: nothing was published.
     Lost,
-    /// Something was blocked since the claim, which the cook may have read: nothing was published, and
-    /// the claim stands. It is to be given back and cooked anew.
+    /// Something was blocked since the claim that the bundle may hold: nothing was published, and the
+    /// claim stands. It is to be given back and cooked anew.
     Outdated,
 }
 
@@ -81,7 +94,7 @@ impl Catalogue {
             if !is_mine(transaction, &claim)? {
                 return Ok(Delegated::Waiting);
             }
-            if block::any_since(transaction, &claim)? {
+            if block::any_since(transaction, &claim, |_| true)? {
                 return Ok(Delegated::Outdated);
             }
             if let Some(file) = file_of(transaction, root)? {
@@ -98,8 +111,8 @@ impl Catalogue {
         })
     }
 
-    /// Ends a cook whose draft is whole, and that took so long: `publish` gives the file its names,
-    /// this bundle's and those of all that wait through it, and they are done.
+    /// [`finish_dish`](Self::finish_dish), of a cook of which nothing is to be said, and that may have
+    /// read anything.
     pub fn finish(
         &self,
         claim: Claim,
@@ -108,17 +121,19 @@ impl Catalogue {
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
-        self.finish_remarked(claim, facts, &Remarks::default(), took, now, publish)
+        self.finish_dish(claim, &Dish { facts, remarks: &Remarks::default(), took, met: &|_| true }, now, publish)
     }
 
-    /// [`finish`](Self::finish), with what is to be said of the bundle.
+    /// Ends a cook whose draft is whole: `publish` gives the file its names, this bundle's and those
+    /// of all that wait through it, and they are done.
+    ///
+    /// Whoever waits is the name of a revision or a release that leads here through objects that this
+    /// cook has not read: then whatever was blocked since outdates it.
     #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
-    pub fn finish_remarked(
+    pub fn finish_dish(
         &self,
         claim: Claim,
-        facts: FileFacts,
-        remarks: &Remarks,
-        took: Duration,
+        dish: &Dish<'_>,
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
@@ -127,13 +142,13 @@ impl Catalogue {
             if !is_mine(transaction, &claim)? {
                 return Ok(Finished::Lost);
             }
-            if block::any_since(transaction, &claim)? {
+            let names = names(transaction, &claim)?;
+            if block::any_since(transaction, &claim, |id| names.len() > 1 || (dish.met)(id))? {
                 return Ok(Finished::Outdated);
             }
-            let names = names(transaction, &claim)?;
-            let file = add_file(transaction, &facts, took, now)?;
+            let file = add_file(transaction, &dish.facts, dish.took, now)?;
             done(transaction, &claim, &names, file, now)?;
-            remark(transaction, &names, remarks)?;
+            remark(transaction, &names, dish.remarks)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
             publish(&names).map_err(Fault::Files)?;
             Ok(Finished::Done)

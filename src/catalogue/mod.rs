@@ -48,7 +48,7 @@ pub use archiver::{
 pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
-pub use finish::{Delegated, Failed, Finished};
+pub use finish::{Delegated, Dish, Failed, Finished};
 pub use inspect::{Inspection, Shelved};
 pub use integrity::{BrokenTask, Drift};
 pub use log::LogPosition;

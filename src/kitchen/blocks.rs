@@ -2,7 +2,7 @@
 //! asking for each object that is read costs an atomic load while nothing is blocked.
 //!
 //! The catalogue is the truth. The copy is compared with its epoch when an order comes, when a cook is
-//! claimed, and by the upkeep every half second; a cook that read an object just before it was blocked
+//! claimed, and by the upkeep every half second; a cook that met an object just before it was blocked
 //! is stopped at the end, in the transaction that would have published it (`Finished::Outdated`).
 
 use crate::archive::Blocks;

@@ -4,14 +4,15 @@
 
 use super::recipe::{Bench, Unmade};
 use super::{Kitchen, MAX_NAMES, Running};
-use crate::archive::{Archive as _, Blocks as _};
+use crate::archive::{Archive as _, Blocks as _, Met, NotingArchive};
 use crate::bundle::{Failure, FailureCode, Remarks};
-use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished};
+use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Failed, Finished};
 use crate::cook::{self, Control, CookError, Root};
 use crate::key::{BundleKey, ObjectKind};
 use crate::time::Timestamp;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a worker with nothing to do sleeps at most: another process may have queued something.
@@ -189,7 +190,11 @@ impl Kitchen {
         // A pack is written twice: where it is checked, and into the draft.
         let scratch = RefCell::new(shared.room.reservation());
         let room = |bytes| scratch.borrow_mut().reach(bytes);
-        let bench = Bench { scratch: shared.store.data(), room: &room, control };
+        // What is blocked while this cook runs concerns it only if it has met that.
+        let met = Arc::new(Met::default());
+        met.insert(&key.id());
+        let archive = NotingArchive::new(&shared.archive, Arc::clone(&met));
+        let bench = Bench { archive: &archive, scratch: shared.store.data(), room: &room, control };
         let cooked = match self.make(&key, &bench, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
             Err(Unmade::Absent) => return absent(key),
@@ -209,7 +214,8 @@ impl Kitchen {
         };
         let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
         let took = start.elapsed();
-        match shared.catalogue.finish_remarked(claim.clone(), facts, &remarks, took, Timestamp::now(), publish) {
+        let dish = Dish { facts, remarks: &remarks, took, met: &|id| met.may_hold(id) };
+        match shared.catalogue.finish_dish(claim.clone(), &dish, Timestamp::now(), publish) {
             Ok(Finished::Done) => {
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
                 for name in &names {
@@ -228,7 +234,7 @@ impl Kitchen {
     }
 }
 
-/// Something was blocked that this cook may have read before.
+/// Something was blocked that this cook may have met before.
 fn outdated(key: BundleKey) -> Outcome {
     tracing::info!(%key, "something was blocked meanwhile; it is cooked anew");
     Outcome::GivenBack

@@ -2,7 +2,7 @@
 //! which room of `cook` makes which format; keeps nothing and writes only into what it is given.
 
 use super::Kitchen;
-use crate::archive::{Archive as _, ObjectType};
+use crate::archive::{Archive, ObjectType};
 use crate::catalogue::CatalogueError;
 use crate::cook::history::{self, Subject};
 use crate::cook::{self, Control, CookError, Cooked};
@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// What a cook has besides its ingredients.
 pub(super) struct Bench<'a> {
+    /// Where the ingredients come from: the kitchen's own archive, whoever looks on.
+    pub(super) archive: &'a dyn Archive,
     /// A folder for files without a name.
     pub(super) scratch: &'a Path,
     /// Told how many bytes a large file in `scratch` is about to have.
@@ -36,9 +38,9 @@ impl From<CookError> for Unmade {
 impl Kitchen {
     /// Writes the bundle of `key` to `out`. Blocking.
     pub(super) fn make(&self, key: &BundleKey, bench: &Bench<'_>, out: &mut dyn Write) -> Result<Cooked, Unmade> {
-        let (shared, limits, format) = (&*self.0, self.0.limits(), key.format());
-        let Bench { scratch, room, control } = *bench;
-        let (archive, threads, max_size) = (&shared.archive, limits.cook_threads, limits.max_bundle_size);
+        let (limits, format) = (self.0.limits(), key.format());
+        let Bench { archive, scratch, room, control } = *bench;
+        let (threads, max_size) = (limits.cook_threads, limits.max_bundle_size);
         let cooked = match format.family() {
             Family::Raw => cook::raw(archive, &key.id(), max_size, control, out)?,
             Family::Flat => {
@@ -46,7 +48,7 @@ impl Kitchen {
                 cook::cook(&cook::Order { archive, root, format, threads, max_size, scratch, control }, out)?
             }
             Family::History => {
-                let (subject, lossy) = (self.subject(key)?, limits.gitfast_lossy);
+                let (subject, lossy) = (self.subject(key, archive)?, limits.gitfast_lossy);
                 let swhid = key.swhid();
                 let order = history::Order {
                     archive,
@@ -67,19 +69,19 @@ impl Kitchen {
     }
 
     /// What the key of a history names, once it is known to be there.
-    fn subject(&self, key: &BundleKey) -> Result<Subject, Unmade> {
-        let (id, shared) = (key.id(), &*self.0);
+    fn subject(&self, key: &BundleKey, archive: &dyn Archive) -> Result<Subject, Unmade> {
+        let id = key.id();
         let (subject, wanted) = match key.kind() {
             ObjectKind::Directory => (Subject::Directory(id), ObjectType::Tree),
             ObjectKind::Revision => (Subject::Revision(id), ObjectType::Commit),
             ObjectKind::Release => (Subject::Release(id), ObjectType::Tag),
             ObjectKind::Snapshot => {
-                let manifest = shared.catalogue.snapshot(&id).map_err(Unmade::Catalogue)?;
+                let manifest = self.0.catalogue.snapshot(&id).map_err(Unmade::Catalogue)?;
                 return manifest.map(Subject::Snapshot).ok_or(Unmade::Absent);
             }
             ObjectKind::Content => return Err(Unmade::Absent),
         };
-        let found = shared.archive.reader().header(&id).map_err(CookError::from)?;
+        let found = archive.reader().header(&id).map_err(CookError::from)?;
         found.filter(|header| header.object_type == wanted).map(|_| subject).ok_or(Unmade::Absent)
     }
 }

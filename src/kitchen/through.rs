@@ -81,7 +81,7 @@ impl Kitchen {
     fn cook_into(&self, key: &BundleKey, control: &Control, sink: &mut Sink) -> Result<(), ThroughError> {
         self.could_cook(key)?;
         // The store is not to be written, and its room is nobody's.
-        let bench = Bench { scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
+        let bench = Bench { archive: self.archive(), scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
         match self.make(key, &bench, sink) {
             Ok(_) => Ok(()),
             Err(Unmade::Absent) => Err(OrderError::NotFound.into()),
