@@ -5,6 +5,7 @@ use super::row::{execute, first, key_params, signed};
 use super::{Catalogue, CatalogueError};
 use crate::key::BundleKey;
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::io;
 
 /// Milliseconds by which a last access may be too old: rewriting it moves it in an index.
@@ -67,23 +68,28 @@ impl Catalogue {
     }
 }
 
-/// The fetches of one transaction.
+/// The fetches of one transaction. Bundles in order of key, then files in order of row: what lies together
+/// is written together.
 pub(super) fn note(transaction: &rusqlite::Connection, touches: &[Touch]) -> Result<(), super::error::Fault> {
     let clock = clock::read(transaction)?;
+    let mut touches: Vec<&Touch> = touches.iter().collect();
+    touches.sort_unstable_by_key(|touch| key_params(&touch.key));
+    let mut files = BTreeMap::new();
     for touch in touches {
         let (kind, id, format) = key_params(&touch.key);
+        let sql = "UPDATE bundle SET hits = hits + ?4 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 RETURNING file";
+        let params = (kind, id, format, signed(touch.hits.min(HITS)));
+        if let Some(Some(file)) = first(transaction, sql, params, |row| Ok(row.get::<_, Option<i64>>(0)?))? {
+            let at = clock.place(touch.at).as_millis();
+            files.entry(file).and_modify(|newest: &mut i64| *newest = at.max(*newest)).or_insert(at);
+        }
+    }
+    for (file, at) in files {
         execute(
             transaction,
-            "UPDATE bundle SET hits = hits + ?4 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
-            (kind, id, format, signed(touch.hits.min(HITS))),
-        )?;
-        let at = clock.place(touch.at).as_millis();
-        execute(
-            transaction,
-            "UPDATE file SET last_access = ?4, credit = (SELECT inflation FROM gdsf WHERE one = 1)
-             WHERE last_access < ?5 AND id =
-                 (SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3)",
-            (kind, id, format, at, at.saturating_sub(GRANULARITY)),
+            "UPDATE file SET last_access = ?2, credit = (SELECT inflation FROM gdsf WHERE one = 1)
+             WHERE id = ?1 AND last_access < ?3",
+            (file, at, at.saturating_sub(GRANULARITY)),
         )?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How often a log that is watched is looked at all the same.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Batches of the last round: what is left then is left to whoever follows next.
-const LAST_BATCHES: u32 = 20;
+const LAST_BATCHES: u32 = 80;
 
 /// Follows the log until `bell` is stopped, then reads what was added until then. Blocks. While
 /// another process follows it waits for that one to end.

@@ -37,8 +37,6 @@ use std::time::Duration;
 
 /// Lines of one transaction.
 const BATCH_LINES: usize = 10_000;
-/// Bundles of one transaction: the time for which it holds the write lock goes with their number.
-const BATCH_BUNDLES: usize = 2_000;
 /// How long a file that left the folder is read on for after it last grew.
 const AFTER_LEAVING: Duration = Duration::from_mins(1);
 /// Files that left the folder and are read on at once.
@@ -283,6 +281,7 @@ impl Follower {
             if !more() {
                 return Ok(false);
             }
+            super::rest();
         }
     }
 
@@ -341,7 +340,7 @@ impl Batch {
                 Err(error) if opened.is_packed() && file::is_cut_short(&error) => return Ok(End::CutShort),
                 Err(error) => return Err(opened.fault(error)),
             }
-            if self.touches.len() >= BATCH_BUNDLES {
+            if self.touches.len() >= super::BATCH {
                 break;
             }
         }
