@@ -341,6 +341,21 @@ fn sha_256_follows_behind_and_is_told_by_repr_digest() {
 }
 
 #[test]
+fn the_index_names_every_format_and_where_to_ask_for_origins() {
+    let vault = Vault::open("plain", &[]);
+    let text = String::from_utf8(vault.server.get("/").body).unwrap();
+    for line in [
+        "  content    raw",
+        "  directory  tar.gz tar tar.zst zip git.tar",
+        "  release    tar.gz tar tar.zst zip git.tar bundle gitfast.gz",
+        "  snapshot   git.tar bundle gitfast.gz",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+    }
+    assert!(text.contains(&format!("curl http://{}/origins\n", vault.server.address)), "{text}");
+}
+
+#[test]
 fn health_readiness_and_robots_answer() {
     let vault = Vault::open("plain", &[]);
     assert_eq!(vault.server.get("/healthz").status, 200);

@@ -15,7 +15,7 @@ use super::route::{self, Page, Route, RouteError};
 use super::static_file::{self, Meta};
 use super::status_body::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
-use crate::key::{BundleKey, Format};
+use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
@@ -257,14 +257,22 @@ impl Vault {
 
     /// `GET, HEAD /`
     fn index(&self) -> Response<Body> {
+        let of = |kind| {
+            let of: Vec<_> = Format::ALL.into_iter().filter(|format| format.is_of(kind)).map(Format::ext).collect();
+            format!("  {kind:<10} {}\n", of.join(" "))
+        };
+        let formats = ObjectKind::ALL.map(of).concat();
         text(&format!(
             "larder {}: bundles of source code, cooked once and kept as files.\n\n\
-             cook   curl -X POST {base}/vault/directory/ID\n\
-             fetch  curl -f -OJ {base}/vault/directory/ID.tar.gz\n\
-             ask    curl {base}/vault/directory/ID.tar.gz/status\n\
-             list   curl {base}/vault/directory\n\n\
-             ID is the sha1git of a directory (a git tree); revision and release work alike.\n\
-             Formats: tar.gz, tar, tar.zst, zip; of a content, the bytes themselves. With -H 'Prefer: wait=30' a request waits for its cook.\n",
+             cook   curl -X POST {base}/vault/KIND/ID.FORMAT\n\
+             fetch  curl -f -OJ {base}/vault/KIND/ID.FORMAT\n\
+             ask    curl {base}/vault/KIND/ID.FORMAT/status\n\
+             list   curl {base}/vault/KIND\n\
+             find   curl '{base}/vault/resolve?origin=URL&ref=BRANCH'\n\
+             know   curl {base}/origins\n\n\
+             ID is the sha1git of an object, KIND what it is. The FORMATs of each, the first meant when none is given:\n\n\
+             {formats}\n\
+             With -H 'Prefer: wait=30' a request waits for its cook.\n",
             env!("CARGO_PKG_VERSION"),
             base = self.base.url("")
         ))
