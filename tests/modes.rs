@@ -148,6 +148,25 @@ fn pass_through_gives_the_same_bytes_and_keeps_none() {
 }
 
 #[test]
+fn pass_through_starts_over_an_empty_folder_and_leaves_it_empty() {
+    let (data, plain) = (tempfile::tempdir().unwrap(), fixture("plain"));
+    let server = Server::start(data.path(), &[&plain.path], &["--mode", "pass-through"]);
+    assert_eq!(server.get(&format!("/vault/directory/{}.tar", tree(&plain))).status, 200);
+    assert!(server.terminate().success());
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn pass_through_does_not_start_where_it_cannot_tell_what_is_blocked() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("catalogue.db"), "no catalogue").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--mode", "pass-through", "--data"]).arg(data.path());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn pass_through_serves_what_is_there_and_heeds_what_is_blocked() {
     let (data, plain) = (tempfile::tempdir().unwrap(), fixture("plain"));
     let (key, bytes) = cooked(data.path(), &plain);

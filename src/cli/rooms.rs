@@ -11,7 +11,7 @@ use crate::limits::{Mode, RoomLimits};
 use crate::origins::{self, Locals, Origins, Repositories, Rules};
 use crate::store::Store;
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the catalogue lies.
@@ -113,7 +113,7 @@ pub(super) fn limits(settings: &Settings) -> Limits {
 fn store(settings: &Settings) -> anyhow::Result<Store> {
     Ok(match settings.mode {
         Mode::Normal => Store::open(&settings.data)?,
-        Mode::PassThrough if !settings.data.exists() => Store::nowhere()?,
+        Mode::PassThrough if is_absent(&settings.data.join("bundles")) => Store::nowhere()?,
         Mode::ReadOnly | Mode::PassThrough => Store::open_read_only(&settings.data)?,
     })
 }
@@ -123,11 +123,19 @@ fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
     match settings.mode {
         Mode::Normal => Ok(Catalogue::open(&path, Access::Migrate)?),
         // What is blocked stands there: one that cannot be read must not be taken for one that is not.
-        Mode::PassThrough if path.symlink_metadata().is_ok() => Ok(Catalogue::open(&path, Access::Read)?),
-        Mode::PassThrough => Ok(Catalogue::in_memory()?),
+        Mode::PassThrough if is_absent(&path) => {
+            tracing::warn!(data = %settings.data.display(), "no catalogue is there: nothing is blocked");
+            Ok(Catalogue::in_memory()?)
+        }
+        Mode::PassThrough => Ok(Catalogue::open(&path, Access::Read)?),
         Mode::ReadOnly => Ok(Catalogue::open(&path, Access::Read).unwrap_or_else(|error| {
             tracing::warn!(%error, "bundles are served without what is known of them");
             Catalogue::out_of_reach(&path)
         })),
     }
+}
+
+/// Whether nothing has this name, for certain: what cannot be looked at may be there.
+fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
