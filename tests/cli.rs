@@ -104,11 +104,14 @@ fn what_cannot_be_done_says_why_in_one_line() {
 fn settings_come_from_flags_over_the_environment_over_the_file() {
     let data = TempDir::new().unwrap();
     let file = data.path().join("larder.toml");
-    std::fs::write(&file, "workers = 3\nmax_queue = 4\nmax_size = \"1GiB\"\n").unwrap();
+    let written = "workers = 3\nmax_queue = 4\nmax_size = \"1GiB\"\nserver = \"https://file.example.org\"\n";
+    std::fs::write(&file, written).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.arg("config").arg("--config").arg(&file).args(["--workers", "5"]).env("LARDER_MAX_QUEUE", "6");
+    command.env("LARDER_SERVER", "https://variable.example.org");
     let config = text(&command.arg("--data").arg(data.path()).output().unwrap());
-    for line in ["workers = 5", "max_queue = 6", "max_size = \"1073741824B\""] {
+    let server = "server = \"https://variable.example.org\"";
+    for line in ["workers = 5", "max_queue = 6", "max_size = \"1073741824B\"", server] {
         assert!(config.lines().any(|l| l == line), "{line} in\n{config}");
     }
     std::fs::write(&file, "wrokers = 3\n").unwrap();

@@ -117,8 +117,8 @@ pub struct Raw {
     /// Connections at once from one address
     #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", global = true, hide_short_help = true, value_name = "N")]
     pub max_connections_per_address: Option<usize>,
-    /// URL of the server that `larder get` asks for a SWHID; its flag is that command's own
-    #[arg(skip)]
+    /// URL of the server that `larder get` asks for a SWHID: `LARDER_SERVER`; its flag is that command's own
+    #[arg(skip = std::env::var("LARDER_SERVER").ok())]
     pub server: Option<String>,
     /// Upstreams of archives: a table of the file only
     #[arg(skip)]
