@@ -2,7 +2,8 @@
 //! thin caller of the rooms below.
 //!
 //! Exit codes: 0 done; 1 it failed, and the reason is on standard error; 2 the command line is
-//! wrong; 3 there is no such bundle. Those of `fsck`, `gc`, `get` and `verify` besides stand there.
+//! wrong; 3 what was named is not there. What else `block`, `fsck`, `gc`, `get`, `origin visit` and
+//! `verify` mean by theirs stands in the help of each.
 
 mod archiver;
 mod backup;

@@ -47,7 +47,7 @@ pub struct Raw {
     /// Cooks that may wait; more are refused with 503
     #[arg(long, env = "LARDER_MAX_QUEUE", global = true, hide_short_help = true, value_name = "N")]
     pub max_queue: Option<u64>,
-    /// Largest bundle, counted as the tar stream before it is deflated
+    /// Largest bundle: of a tree its tar stream, of a history its pack or fast-import stream, before compression
     #[arg(long, env = "LARDER_MAX_BUNDLE_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
     pub max_bundle_size: Option<ByteSize>,
     /// Longest time of one cook
