@@ -4,7 +4,8 @@
 //! A git tree is found by its id, a member of a tarball only by reading all of it. So the archive is
 //! read through once more when its directory is asked for, its contents laid side by side in a file
 //! without a name (a **shelf**), its trees kept in memory, and both are found by id until nobody has
-//! asked for a while. What shelves may take of the disk together is bounded.
+//! asked for a while. What shelves may take of the disk together is bounded, and counts there as what
+//! drafts take.
 //!
 //! **Locks.** `laying` is held while a shelf is laid, so that one directory is laid once; `shelves` for
 //! one lookup.
@@ -15,6 +16,7 @@ use crate::archive::object::{self, Hasher};
 use crate::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::catalogue::Catalogue;
 use crate::key::Sha1Git;
+use crate::kitchen::{Kitchen, Reservation, Space};
 use crate::store::Store;
 use std::collections::HashMap;
 use std::fs::File;
@@ -40,6 +42,7 @@ struct Shared {
     scratch: PathBuf,
     /// What all shelves together may hold.
     max_scratch: u64,
+    space: Space,
     shelves: Mutex<HashMap<Sha1Git, Shelf>>,
     laying: Mutex<()>,
 }
@@ -54,18 +57,21 @@ struct Shelf {
 struct Contents {
     file: File,
     size: u64,
+    /// Stands as long as the file does.
+    _reserved: Reservation,
     /// Where each blob lies, and its length.
     blobs: HashMap<Sha1Git, (u64, u64)>,
     trees: HashMap<Sha1Git, Vec<u8>>,
 }
 
 impl FetchedArchive {
-    /// What was fetched into this store. Shelves lie in the folder `scratch` and take at most
-    /// `max_scratch` bytes together.
+    /// What was fetched into the store of a kitchen. Shelves lie in the folder `scratch`, take at most
+    /// `max_scratch` bytes together, and these of what the kitchen may take of the disk.
     #[must_use]
-    pub fn new(store: Store, catalogue: Catalogue, scratch: PathBuf, max_scratch: u64) -> Self {
-        let (shelves, laying) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { store, catalogue, scratch, max_scratch, shelves, laying }))
+    pub fn new(kitchen: &Kitchen, scratch: PathBuf, max_scratch: u64) -> Self {
+        let (store, catalogue) = (kitchen.store().clone(), kitchen.catalogue().clone());
+        let (shelves, laying, space) = (Mutex::default(), Mutex::default(), kitchen.space());
+        Self(Arc::new(Shared { store, catalogue, scratch, max_scratch, space, shelves, laying }))
     }
 }
 
@@ -124,7 +130,8 @@ impl Shared {
         let corrupt = |reason: String| ArchiveError::Corrupt { id: *directory, reason };
         let packing = Packing::of(&alias.wanted.suffix).ok_or_else(|| corrupt("it is packed unknown".to_owned()))?;
         let scratch = tempfile::tempfile_in(&self.scratch).map_err(failed)?;
-        let mut laid = Laid { out: BufWriter::with_capacity(1 << 20, scratch), at: 0, start: 0, blobs: HashMap::new() };
+        let (out, reserved) = (BufWriter::with_capacity(1 << 20, scratch), self.space.reservation());
+        let mut laid = Laid { out, reserved, at: 0, start: 0, blobs: HashMap::new() };
         let size = file.metadata().map_err(failed)?.len();
         let members = match packing {
             Packing::Zip => structure::read_zip(rawzip::FileReader::from(file), size, room, &mut laid),
@@ -144,7 +151,7 @@ impl Shared {
             return Err(corrupt("the archive it was in holds another".to_owned()));
         }
         let file = laid.out.into_inner().map_err(|error| failed(error.into_error()))?;
-        Ok(Contents { file, size: laid.at, blobs: laid.blobs, trees })
+        Ok(Contents { file, size: laid.at, _reserved: laid.reserved, blobs: laid.blobs, trees })
     }
 
     /// Takes away what was not used for a while; whether nothing is left.
@@ -171,6 +178,7 @@ fn clear_when_unused(shared: Weak<Shared>) {
 /// Lays contents one behind the other.
 struct Laid {
     out: BufWriter<File>,
+    reserved: Reservation,
     at: u64,
     start: u64,
     blobs: HashMap<Sha1Git, (u64, u64)>,
@@ -179,6 +187,7 @@ struct Laid {
 impl Blobs for Laid {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.at += bytes.len() as u64;
+        self.reserved.reach(self.at)?;
         self.out.write_all(bytes)
     }
 

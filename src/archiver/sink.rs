@@ -41,7 +41,7 @@ pub(super) struct Expected {
 /// Takes a body in. `None` when the download gave up; it knows why.
 pub(super) fn take_in(
     store: &Store,
-    reservation: &mut Reservation<'_>,
+    reservation: &mut Reservation,
     expected: &Expected,
     pieces: mpsc::Receiver<Piece>,
     counter: Arc<AtomicU64>,
@@ -55,7 +55,7 @@ pub(super) fn take_in(
 
 fn try_take_in(
     store: &Store,
-    reservation: &mut Reservation<'_>,
+    reservation: &mut Reservation,
     expected: &Expected,
     pieces: mpsc::Receiver<Piece>,
     counter: Arc<AtomicU64>,

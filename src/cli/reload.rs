@@ -42,7 +42,7 @@ fn apply(
     }
     if let Some(archive) = archive {
         repositories.replace((*archive).clone());
-        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen.store(), kitchen.catalogue()));
+        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen));
     }
     brigade.set_limits(rooms::limits(&next));
     Ok(next)

@@ -78,22 +78,18 @@ pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
 pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Kitchen> {
     let store = store(settings).context("cannot open the store")?;
     let catalogue = catalogue(settings).context("cannot open the catalogue")?;
-    let archive = with_fetched(settings, archive, &store, &catalogue);
-    Ok(Kitchen::in_mode(settings.mode, archive, store, catalogue, limits(settings)))
+    let kitchen = Kitchen::in_mode(settings.mode, Arc::clone(&archive) as _, store, catalogue, limits(settings));
+    kitchen.set_archive(with_fetched(settings, archive, &kitchen));
+    Ok(kitchen)
 }
 
 /// The repositories, and behind them the archives that were fetched.
-pub(super) fn with_fetched(
-    settings: &Settings,
-    archive: Arc<GitArchive>,
-    store: &Store,
-    catalogue: &Catalogue,
-) -> Arc<dyn Archive> {
+pub(super) fn with_fetched(settings: &Settings, archive: Arc<GitArchive>, kitchen: &Kitchen) -> Arc<dyn Archive> {
     if settings.mode != Mode::Normal {
         return archive;
     }
     let (scratch, most) = (settings.data.clone(), settings.max_bundle_size);
-    let fetched = FetchedArchive::new(store.clone(), catalogue.clone(), scratch, most);
+    let fetched = FetchedArchive::new(kitchen, scratch, most);
     Arc::new(Several::new(vec![archive, Arc::new(fetched)]))
 }
 

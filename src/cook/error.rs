@@ -88,10 +88,8 @@ impl CookError {
             Self::Corrupt { .. } => (FailureCode::CorruptObject, self.to_string()),
             Self::Blocked { .. } => (FailureCode::Blocked, self.to_string()),
             Self::NotRepresentable { .. } => (FailureCode::NotRepresentable, self.to_string()),
-            Self::Archive { cause, .. } => {
-                (FailureCode::Io, format!("the archive could not be read: {}", cause.kind()))
-            }
-            Self::Output(cause) => (output_code(cause), format!("the bundle could not be written: {}", cause.kind())),
+            Self::Archive { cause, .. } => (io_code(cause), format!("the archive could not be read: {}", cause.kind())),
+            Self::Output(cause) => (io_code(cause), format!("the bundle could not be written: {}", cause.kind())),
             Self::Cancelled(Reason::Timeout) => (FailureCode::Timeout, self.to_string()),
             Self::Cancelled(Reason::Stop) => return None,
             Self::NotHistory { .. } => (FailureCode::Io, self.to_string()),
@@ -111,7 +109,7 @@ impl CookError {
     }
 }
 
-fn output_code(cause: &io::Error) -> FailureCode {
+fn io_code(cause: &io::Error) -> FailureCode {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureCode::NoSpace,
         _ => FailureCode::Io,

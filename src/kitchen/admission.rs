@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// How much a draft reserves at a time, in bytes: as much as it has already, within these.
 const FIRST_STEP: u64 = 256 << 10;
@@ -76,8 +76,8 @@ impl Room {
     }
 
     /// Nothing reserved yet; see [`Reservation::writing`].
-    pub(super) fn reservation(&self) -> Reservation<'_> {
-        Reservation { room: self, reserved: 0 }
+    pub(super) fn reservation(self: &Arc<Self>) -> Reservation {
+        Reservation { room: Arc::clone(self), reserved: 0 }
     }
 
     /// Reserves `step` bytes, collecting what must go for them.
@@ -145,8 +145,13 @@ impl Room {
 /// For those who publish what they did not cook.
 impl super::Kitchen {
     /// Room for a draft of somebody else's, reserved as the draft grows.
-    pub(crate) fn reservation(&self) -> Reservation<'_> {
+    pub(crate) fn reservation(&self) -> Reservation {
         self.0.room.reservation()
+    }
+
+    /// The room by itself, for what the kitchen reads from: that must not hold the kitchen.
+    pub(crate) fn space(&self) -> Space {
+        Space(Arc::clone(&self.0.room))
     }
 
     /// Somebody else published a bundle.
@@ -168,20 +173,30 @@ fn full(plan: &Plan) -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, format!("{why}, and nothing more may be collected now"))
 }
 
+/// The room that is left.
+pub(crate) struct Space(Arc<Room>);
+
+impl Space {
+    /// Nothing reserved yet.
+    pub(crate) fn reservation(&self) -> Reservation {
+        self.0.reservation()
+    }
+}
+
 /// What one draft has reserved; ends with it.
-pub(crate) struct Reservation<'a> {
-    room: &'a Room,
+pub(crate) struct Reservation {
+    room: Arc<Room>,
     reserved: u64,
 }
 
-impl Reservation<'_> {
+impl Reservation {
     /// A sink that writes to `inner` and reserves as it goes.
     pub(crate) fn writing<W: Write>(&mut self, inner: W) -> impl Write {
         Reserving { reservation: self, inner, written: 0 }
     }
 
     /// Sees to it that `upto` bytes in all are reserved.
-    pub(super) fn reach(&mut self, upto: u64) -> io::Result<()> {
+    pub(crate) fn reach(&mut self, upto: u64) -> io::Result<()> {
         while self.reserved < upto {
             let step = self.reserved.clamp(FIRST_STEP, LAST_STEP);
             self.room.reserve(step)?;
@@ -191,19 +206,19 @@ impl Reservation<'_> {
     }
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.room.give_back(self.reserved);
     }
 }
 
-struct Reserving<'a, 'r, W> {
-    reservation: &'a mut Reservation<'r>,
+struct Reserving<'a, W> {
+    reservation: &'a mut Reservation,
     inner: W,
     written: u64,
 }
 
-impl<W: Write> Write for Reserving<'_, '_, W> {
+impl<W: Write> Write for Reserving<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.reservation.reach(self.written + bytes.len() as u64)?;
         let n = self.inner.write(bytes)?;

@@ -38,8 +38,8 @@ use crate::limits::{Mode, RoomLimits};
 use crate::store::Store;
 use crate::time::Timestamp;
 use absence::Absences;
-pub(crate) use admission::Reservation;
 use admission::Room;
+pub(crate) use admission::{Reservation, Space};
 use blocks::Blocklist;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -87,7 +87,7 @@ struct Shared {
     limits: RwLock<Limits>,
     /// How many cooks go straight to a client.
     through: Arc<AtomicUsize>,
-    room: Room,
+    room: Arc<Room>,
     absences: Absences,
     waiters: Waiters,
     /// The cooks of this process that are under way.
@@ -128,7 +128,7 @@ impl Kitchen {
     pub fn in_mode(mode: Mode, archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
         let blocks = Arc::new(Blocklist::new(catalogue.clone()));
         let archive = BlockedArchive::new(archive, Arc::clone(&blocks) as Arc<dyn Blocks>);
-        let room = Room::new(store.clone(), catalogue.clone(), limits.room);
+        let room = Arc::new(Room::new(store.clone(), catalogue.clone(), limits.room));
         Self(Arc::new(Shared {
             archive,
             blocks,

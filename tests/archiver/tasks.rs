@@ -1,7 +1,7 @@
 //! Tasks: one fetch however many ask, bounds by host, waiting too long, ends, and going.
 
 use super::Larder;
-use super::upstream::{Upstream, good, reply};
+use super::upstream::{Upstream, good, gz, reply, tar};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -104,6 +104,33 @@ fn what_was_collected_is_fetched_anew_and_what_is_forgotten_is_not_known() {
     assert_eq!(larder.run(&["archiver", "status", first]).0, 3);
     assert_eq!(larder.server.get(&format!("/archiver/status/{first}")).json()["result"]["state"], "PENDING");
     assert_eq!(larder.server.get(&format!("/vault/content/{content}.raw")).status, 200, "the bundle stays");
+}
+
+#[test]
+fn what_is_unpacked_to_be_cooked_from_counts_as_taken_of_the_disk() {
+    let archive = gz(&tar(&[("t/zeros", &vec![0; 32 << 20])]));
+    let upstream = Upstream::start(move |stream, _, _| reply(stream, "200 OK", "", &archive));
+    let start = |max_size: &str| Larder::start(&format!("max_size = \"{max_size}\"\n{}", upstream.settings("")));
+    let target = format!("/archiver/up/r/{REV}");
+    let cooked = |larder: &Larder| {
+        assert_eq!(larder.fetch(&target)["state"], "SUCCESS");
+        let (_, said) = larder.run(&["archiver", "status", &format!("up/r/{REV}"), "--json"]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let id = said["fetched"]["directory"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+        assert_eq!(larder.server.post(&format!("/vault/directory/{id}")).status, 201);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let status = larder.server.get(&format!("/vault/directory/{id}/status")).json();
+            if status["status"] == "done" || !status["error"].is_null() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let refused = cooked(&start("8MiB"));
+    assert_eq!(refused["error"]["code"], "no-space", "{refused}");
+    assert_eq!(cooked(&start("64MiB"))["status"], "done");
 }
 
 #[test]
