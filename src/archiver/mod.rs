@@ -158,7 +158,7 @@ impl Archiver {
     pub async fn report(&self, id: &str) -> Result<Report, AnswerError> {
         let (archiver, name) = (self.clone(), id.to_owned());
         let known = blocking(move || archiver.look_up(&name)).await?;
-        let Some((task, alias, places)) = known else {
+        let Some(Known { task, alias, places, is_blocked }) = known else {
             return Ok(Report {
                 state: State::Pending,
                 status: NO_STATUS.to_owned(),
@@ -170,7 +170,10 @@ impl Archiver {
         if let (Some(places), Some(fetched)) = (places, &alias.fetched) {
             s3_urls = self.0.placement.urls(fetched, &places).await;
         }
-        let (state, status) = self.words(&task, &alias, !s3_urls.is_empty());
+        let (state, status) = match task.state {
+            State::Success if is_blocked => (State::Success, BLOCKED.to_owned()),
+            _ => self.words(&task, &alias, !s3_urls.is_empty()),
+        };
         Ok(Report { state, status, src_url: alias.wanted.url, s3_urls })
     }
 
@@ -239,18 +242,21 @@ impl Archiver {
         Ok(order)
     }
 
-    /// A task, its alias, and where the archive is once the task has brought it.
-    fn look_up(&self, id: &str) -> Result<Option<(Task, Alias, Option<Places>)>, AnswerError> {
+    /// What is known of a task.
+    fn look_up(&self, id: &str) -> Result<Option<Known>, AnswerError> {
         let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
         if shared.kitchen.mode() == Mode::Normal {
             catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
         }
         let Some((task, alias)) = catalogue.task(id)? else { return Ok(None) };
+        shared.kitchen.look_at_blocks()?;
+        let content = alias.fetched.as_ref().map(|fetched| fetched.content.id());
+        let is_blocked = content.is_some_and(|id| shared.kitchen.check_blocked(&id).is_err());
         let places = match &alias.fetched {
-            Some(fetched) if task.state == State::Success => shared.placement.places(fetched)?,
+            Some(fetched) if task.state == State::Success && !is_blocked => shared.placement.places(fetched)?,
             _ => None,
         };
-        Ok(Some((task, alias, places)))
+        Ok(Some(Known { task, alias, places, is_blocked }))
     }
 
     /// What clients read of a task.
@@ -305,6 +311,16 @@ impl Archiver {
 }
 
 const NO_STATUS: &str = "no status available at this point.";
+const BLOCKED: &str = "Task completed, but the archive is blocked here since.";
+
+/// What is known of a task.
+struct Known {
+    task: Task,
+    alias: Alias,
+    /// Where the archive is, once the task has brought it.
+    places: Option<Places>,
+    is_blocked: bool,
+}
 
 /// What the catalogue and the store say of a request.
 enum Found {

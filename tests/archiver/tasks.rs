@@ -170,6 +170,9 @@ fn a_blocked_archive_is_451_in_the_archivers_own_shape() {
     assert_eq!((&error["code"], &error["name"]), (&451.into(), &"Unavailable For Legal Reasons".into()));
     assert_eq!(larder.server.send("HEAD", &target, &[]).status, 451);
     assert_eq!(upstream.requests(), 1, "it is not fetched anew");
+    let task = larder.server.get(&format!("/archiver/status/{}", said["task"].as_str().unwrap())).json();
+    assert_eq!(task["result"]["s3_urls"], serde_json::json!({}), "{task}");
+    assert!(task["result"]["status"].as_str().unwrap().contains("blocked"), "{task}");
 
     // The same bytes under a name of which nothing was known: they are fetched, and no file of them appears.
     let other = format!("/archiver/up/r/{}", "e".repeat(40));
