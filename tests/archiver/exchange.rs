@@ -34,56 +34,6 @@ pub(crate) fn curl(url: &str) -> Shown {
     Shown { status, headers, body: body.to_owned() }
 }
 
-pub(crate) fn headers(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-#[test]
-fn the_three_examples_are_answered_as_they_were() {
-    let hg = Hgweb::start();
-    let larder = Larder::start(&hg.settings());
-    let rev = hg.short();
-    let base = format!("http://{}", larder.server.address);
-    let url = format!("{base}/archiver/mozharness/{rev}?repo=mozilla-central&region=us-east-1");
-
-    let miss = curl(&url);
-    let task = miss.header("location").to_owned();
-    let expected =
-        headers(&[("content-length", "18"), ("content-type", "application/json"), ("location", task.as_str())]);
-    assert_eq!(miss, Shown { status: 202, headers: expected, body: "{\n  \"result\": {}\n}".to_owned() });
-    let id = task.strip_prefix(&format!("{base}/archiver/status/")).expect("the location is absolute");
-    assert!(id.starts_with(rev) && id.len() > rev.len(), "{id}");
-
-    larder.ended(&task);
-    let status = curl(&task);
-    let local = status.body.split("\"local\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let src = format!("http://{}/mozilla-central/archive/{rev}.tar.gz/testing/mozharness", hg.address);
-    let body = format!(
-        "{{\n  \"result\": {{\n    \"s3_urls\": {{\n      \"local\": \"{local}\"\n    }},\n    \"src_url\": \"{src}\",\n    \
-         \"state\": \"SUCCESS\",\n    \"status\": \"Task completed! Check 's3_urls' for upload locations.\"\n  }}\n}}"
-    );
-    // Of the 682 bytes of the original 493 are the URLs of its two regions, their names and what is around.
-    let length = body.len().to_string();
-    let expected = headers(&[("content-length", length.as_str()), ("content-type", "application/json")]);
-    assert_eq!(status, Shown { status: 200, headers: expected, body });
-
-    let hit = curl(&url);
-    assert_eq!(hit.header("location"), local);
-    let shown = local.replace('&', "&amp;");
-    let page = format!(
-        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<title>Redirecting...</title>\n\
-         <h1>Redirecting...</h1>\n<p>You should be redirected automatically to target URL: \
-         <a href=\"{shown}\">{shown}</a>.  If not click the link."
-    );
-    let length = page.len().to_string();
-    let expected = headers(&[
-        ("content-length", length.as_str()),
-        ("content-type", "text/html; charset=utf-8"),
-        ("location", local.as_str()),
-    ]);
-    assert_eq!(hit, Shown { status: 302, headers: expected, body: page });
-}
-
 #[test]
 fn the_redirect_keeps_the_name_of_the_file() {
     let hg = Hgweb::start();

@@ -107,6 +107,73 @@ fn what_was_collected_is_fetched_anew_and_what_is_forgotten_is_not_known() {
 }
 
 #[test]
+fn what_waits_for_over_a_minute_says_retry_and_waits_anew() {
+    let (upstream, location) = held_up();
+    let larder = Larder::start(&upstream.settings("at_once = 1"));
+    let waiting = location(&larder);
+    let database = rusqlite::Connection::open(larder.data.path().join("catalogue.db")).unwrap();
+    let waits_since = || -> i64 {
+        let sql = "SELECT waits_since FROM archiver_task ORDER BY seq DESC LIMIT 1";
+        database.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let earlier = |millis: i64| {
+        let sql = "UPDATE archiver_task SET waits_since = waits_since - ?1 WHERE state = 0";
+        assert_eq!(database.execute(sql, [millis]).unwrap(), 1);
+    };
+    let src = format!("http://{}/b/{REV}.tar.gz", upstream.address);
+    let said = |state: &str, status: &str| serde_json::json!({"s3_urls": {}, "src_url": src, "state": state, "status": status});
+    assert_eq!(larder.at(&waiting).json()["result"], said("PENDING", "no status available at this point."));
+    earlier(20_000);
+    assert_eq!(larder.at(&waiting).json()["result"], said("PENDING", "no status available at this point."));
+    earlier(61_000);
+    let before = waits_since();
+    let words = "Task has expired from pending for too long. Re-creating task.";
+    assert_eq!(larder.at(&waiting).json()["result"], said("RETRY", words));
+    assert!(waits_since() > before + 60_000, "it has a new expiry");
+}
+
+#[test]
+fn a_task_whose_archive_is_gone_is_followed_by_one_that_waits() {
+    let (upstream, location) = held_up();
+    let larder = Larder::start(&upstream.settings("at_once = 1"));
+    let target = format!("/archiver/up/gone/{REV}");
+    larder.archive(&target);
+    let (_, said) = larder.run(&["archiver", "status", &format!("up/gone/{REV}"), "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let content = said["fetched"]["content"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    assert_eq!(larder.run(&["remove", &format!("content/{content}.raw")]).0, 0);
+    location(&larder);
+    let asked = larder.server.get(&target);
+    assert_eq!(asked.status, 202);
+    let task = asked.header("location").unwrap();
+    assert!(!task.ends_with(said["task"].as_str().unwrap()), "it is another task");
+    assert_eq!(larder.at(task).json()["result"]["state"], "PENDING");
+}
+
+/// An upstream that never answers for `a`; and what asks for that, then for `b`, and gives the task of
+/// the latter, which waits.
+fn held_up() -> (Upstream, impl Fn(&Larder) -> String) {
+    let upstream = Upstream::start(|stream, _, head| {
+        if head.starts_with("GET /a/") {
+            std::thread::sleep(Duration::from_mins(5));
+        }
+        reply(stream, "200 OK", "", &good());
+    });
+    let ask = |larder: &Larder| {
+        let task = |repo: &str| {
+            let asked = larder.server.get(&format!("/archiver/up/{repo}/{REV}"));
+            asked.header("location").unwrap().to_owned()
+        };
+        let first = task("a");
+        while larder.at(&first).json()["result"]["state"] != "STARTED" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        task("b")
+    };
+    (upstream, ask)
+}
+
+#[test]
 fn what_is_unpacked_to_be_cooked_from_counts_as_taken_of_the_disk() {
     let archive = gz(&tar(&[("t/zeros", &vec![0; 32 << 20])]));
     let upstream = Upstream::start(move |stream, _, _| reply(stream, "200 OK", "", &archive));
