@@ -1,20 +1,17 @@
 //! Asking an upstream: one request and the redirects that its source allows, up to the head of the
 //! answer; then its body, piece by piece. Knows nothing of what the body is for.
 //!
-//! A name is looked up once a connection, every address of it is checked, and the connection goes to
-//! one of those: a name that changes between the check and the connection changes nothing. No proxy of
-//! the environment is used, for it would look names up by itself.
+//! No proxy of the environment is used, for it would look names up by itself, and not as `resolve` does.
 
 use super::address::is_public;
 use super::pattern::fits;
+use super::resolve::{Guarded, PrivateAddress};
 use super::source::Source;
 use super::task::{Fault, FaultCode};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use url::Host;
@@ -53,25 +50,26 @@ impl Clients {
         if let Some(client) = clients.get(&source.name) {
             return Ok(client.clone());
         }
-        let client = client(source).map_err(|error| {
-            tracing::error!(source = source.name, %error, "cannot make a client");
-            Fault::new(FaultCode::Source, "larder has no working TLS")
-        })?;
+        let client = client(source, Guarded::new(source.private_addresses))?;
         clients.insert(source.name.clone(), client.clone());
         Ok(client)
     }
 }
 
-fn client(source: &Source) -> reqwest::Result<Client> {
+fn client(source: &Source, resolver: Guarded) -> Result<Client, Fault> {
     // An error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
+    let client = Client::builder()
         .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(Duration::from_secs(30).min(source.stall_timeout))
-        .dns_resolver(Arc::new(Guarded { private: source.private_addresses }))
-        .build()
+        .dns_resolver(Arc::new(resolver))
+        .build();
+    client.map_err(|error| {
+        tracing::error!(source = source.name, ?error, "cannot make a client");
+        Fault::new(FaultCode::Source, "larder has no working TLS")
+    })
 }
 
 /// Asks for `url` and gives the answer once it is 200.
@@ -241,43 +239,6 @@ fn not_sent(error: &reqwest::Error) -> Fault {
     Fault::new(FaultCode::Unreachable, "The upstream cannot be reached.")
 }
 
-/// Looks names up and refuses one with any address that is not public.
-struct Guarded {
-    private: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("an address of it is not public")]
-struct PrivateAddress;
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let private = self.private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if !private && !found.iter().all(|address| is_public(address.ip())) {
-                return Err(PrivateAddress.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_and_has_an_end() {
-        let wait = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("999999999"), Some(MAX_RETRY_AFTER));
-        assert_eq!(wait("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("Tue, 31 Dec 2999 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
-        assert_eq!(wait("soon"), None);
-    }
-}
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ pub mod pattern;
 mod placement;
 pub mod region;
 pub mod request;
+mod resolve;
 pub mod settings;
 mod sink;
 pub mod source;
