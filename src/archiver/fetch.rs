@@ -8,10 +8,12 @@ use super::pattern::fits;
 use super::resolve::{Guarded, PrivateAddress};
 use super::source::Source;
 use super::task::{Fault, FaultCode};
+use super::tls;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
 use std::collections::HashMap;
 use std::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use url::Host;
@@ -45,6 +47,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// Reads the file of the source's own authorities, where it names one.
     pub(super) fn get(&self, source: &Source) -> Result<Client, Fault> {
         let mut clients = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&source.name) {
@@ -59,12 +62,21 @@ impl Clients {
 fn client(source: &Source, resolver: Guarded) -> Result<Client, Fault> {
     // An error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut trusted = Vec::new();
+    if let Some(path) = &source.ca_file {
+        let read = tls::read(path).and_then(|text| Certificate::from_pem_bundle(&text).map_err(io::Error::other));
+        trusted = read.map_err(|error| {
+            tracing::error!(source = source.name, "cannot read {}: {error}", path.display());
+            Fault::new(FaultCode::Source, "The authority that the source trusts cannot be read.")
+        })?;
+    }
     let client = Client::builder()
         .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(Duration::from_secs(30).min(source.stall_timeout))
         .dns_resolver(Arc::new(resolver))
+        .tls_certs_merge(trusted)
         .build();
     client.map_err(|error| {
         tracing::error!(source = source.name, ?error, "cannot make a client");
@@ -233,6 +245,9 @@ fn not_sent(error: &reqwest::Error) -> Fault {
         cause = inner.source();
     }
     tracing::debug!(error = ?error, "an upstream cannot be asked");
+    if let Some(why) = tls::refusal(error) {
+        return Fault::new(FaultCode::Untrusted, format!("The upstream's certificate is refused: {why}."));
+    }
     if error.is_timeout() {
         return Fault::new(FaultCode::Timeout, "The upstream cannot be reached in time.");
     }

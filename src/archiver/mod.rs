@@ -27,6 +27,7 @@ mod sink;
 pub mod source;
 pub mod structure;
 pub mod task;
+mod tls;
 pub mod tree;
 mod worker;
 

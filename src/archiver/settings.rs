@@ -169,6 +169,7 @@ mod tests {
             max_size = "1GiB"
             timeout = "10m"
             token_env = "HG_TOKEN"
+            ca_file = "/etc/larder/company-ca.pem"
             headers = { X-Asked-By = "larder" }
             [sources.hgmo.defaults]
             subdir = "testing/mozharness"

@@ -45,6 +45,7 @@ pub struct RawSource {
     token_header: Option<String>,
     token_prefix: Option<String>,
     redirects: Option<Vec<String>>,
+    ca_file: Option<PathBuf>,
     #[serde(default)]
     private_addresses: bool,
     #[serde(default)]
@@ -129,6 +130,9 @@ pub struct Source {
     pub token_prefix: String,
     /// Patterns of hosts that redirects may lead to, besides the upstream's own.
     pub redirects: Vec<String>,
+    /// File with the certificates of authorities that are trusted besides the system's, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// Whether the upstream may have an address that is not public.
     pub private_addresses: bool,
     /// Whether other bytes at a later fetch are a fault, and refused.
@@ -166,6 +170,7 @@ impl Source {
             token_prefix: raw.token_prefix.unwrap_or_else(|| bearer.to_owned()),
             token_header,
             redirects: raw.redirects.unwrap_or(redirects),
+            ca_file: raw.ca_file,
             private_addresses: raw.private_addresses,
             immutable: raw.immutable,
         };

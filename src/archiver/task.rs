@@ -73,6 +73,8 @@ pub enum FaultCode {
     Upstream,
     /// There is no connection to the upstream.
     Unreachable,
+    /// The upstream's certificate is not one that is trusted.
+    Untrusted,
     /// The upstream took too long.
     Timeout,
     /// The body ended before it was whole.
@@ -101,11 +103,12 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Missing,
         Self::Refused,
         Self::Upstream,
         Self::Unreachable,
+        Self::Untrusted,
         Self::Timeout,
         Self::CutShort,
         Self::TooLarge,
@@ -128,6 +131,7 @@ impl FaultCode {
             Self::Refused => "refused",
             Self::Upstream => "upstream",
             Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
             Self::Timeout => "timeout",
             Self::CutShort => "cut-short",
             Self::TooLarge => "too-large",
@@ -156,6 +160,7 @@ impl FaultCode {
             Self::Upstream | Self::Unreachable | Self::Timeout | Self::CutShort | Self::NoSpace | Self::Io => true,
             Self::Missing
             | Self::Refused
+            | Self::Untrusted
             | Self::TooLarge
             | Self::NotAnArchive
             | Self::Redirect

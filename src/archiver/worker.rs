@@ -192,7 +192,8 @@ async fn fetch(archiver: &Archiver, job: &Job, counter: &Arc<AtomicU64>) -> Outc
     tracing::info!(task = job.id, url = wanted.url, attempt = job.attempts + 1, "fetching");
     let started = Instant::now();
     let fetched = async {
-        let client = archiver.0.clients.get(source)?;
+        let (here, its) = (archiver.clone(), source.clone());
+        let client = blocking(move || here.0.clients.get(&its)).await?;
         let response = fetch::open(&client, source, &wanted.url).await?;
         if response.content_length().is_some_and(|length| length > source.max_size) {
             return Err(sink::too_large().into());

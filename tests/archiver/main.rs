@@ -14,6 +14,7 @@ mod hgweb;
 mod misbehaving;
 mod regions;
 mod seaweed;
+mod secure;
 mod seed;
 mod tasks;
 mod upstream;

@@ -9,6 +9,7 @@
 //!
 //! **Locks.** `clients` is held while they are looked up or made.
 
+use super::super::tls;
 use super::settings::{Region, Secret};
 use crate::catalogue::Placed;
 use crate::key::BundleKey;
@@ -19,8 +20,8 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, Certificate, ClientOptions, Error, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
 };
 use std::fs::File;
 use std::io::{self, Read};
@@ -245,7 +246,11 @@ impl Clients {
         // An error says that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (id, secret) = (read_secret(&settings.access_key)?, read_secret(&settings.secret_key)?);
-        let make = |options: ClientOptions, retries, most| {
+        let trusted = authority(settings)?;
+        let make = |mut options: ClientOptions, retries, most| {
+            for certificate in Certificate::from_pem_bundle(&trusted).map_err(|error| unusable(&error))? {
+                options = options.with_root_certificate(certificate);
+            }
             let backoff = BackoffConfig {
                 init_backoff: Duration::from_millis(100),
                 max_backoff: Duration::from_secs(2),
@@ -264,13 +269,23 @@ impl Clients {
                 )
                 .with_retry(RetryConfig { backoff, max_retries: retries, retry_timeout: most })
                 .build()
-                .map_err(|error| Trouble::Here(cut(&format!("the region cannot be used: {error}"))))
+                .map_err(|error| unusable(&error))
         };
         let patient = ClientOptions::new().with_timeout_disabled().with_read_timeout(settings.timeout);
         let quick = ClientOptions::new().with_timeout(settings.timeout.min(settings.connect_timeout * 2));
         let most = settings.timeout.saturating_mul(2);
         Ok(Self { patient: make(patient, settings.retries, most)?, quick: make(quick, 0, most)? })
     }
+}
+
+/// The region's own authority, as PEM; empty where it has none.
+fn authority(settings: &Region) -> Result<Vec<u8>, Trouble> {
+    let Some(path) = &settings.ca_file else { return Ok(Vec::new()) };
+    tls::read(path).map_err(|error| Trouble::Here(format!("cannot read {}: {error}", path.display())))
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Here(cut(&format!("the region cannot be used: {error}")))
 }
 
 /// The URL that the bucket is below, or at.

@@ -21,6 +21,7 @@ pub struct RawRegion {
     path_style: Option<bool>,
     #[serde(default)]
     allow_http: bool,
+    ca_file: Option<PathBuf>,
     connect_timeout: Option<String>,
     timeout: Option<String>,
     retries: Option<usize>,
@@ -54,6 +55,9 @@ pub struct Region {
     pub path_style: bool,
     /// Whether the store may be asked without TLS.
     pub allow_http: bool,
+    /// Certificates of authorities that are trusted besides the system's, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// Longest time to connect.
     #[serde(serialize_with = "span")]
     pub connect_timeout: Duration,
@@ -107,6 +111,7 @@ impl Region {
             secret_key: secret("secret_key", raw.secret_key_file, raw.secret_key_env).map_err(fault)?,
             path_style,
             allow_http: raw.allow_http,
+            ca_file: raw.ca_file,
             connect_timeout: time("connect_timeout", raw.connect_timeout, Duration::from_secs(5))?,
             timeout: time("timeout", raw.timeout, Duration::from_mins(1))?,
             retries: raw.retries.unwrap_or(2),
@@ -220,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back_as_the_same_region() {
-        let text =
-            "endpoint = \"http://127.0.0.1:9/\"\nbucket = \"b\"\nallow_http = true\nprefix = \"/a/b\"\nprobe = \"1s\"";
+        let text = "endpoint = \"http://127.0.0.1:9/\"\nbucket = \"b\"\nallow_http = true\nprefix = \"/a/b\"\nprobe = \"1s\"\n\
+             ca_file = \"/etc/ca.pem\"";
         let region = region(text).unwrap();
         assert_eq!((region.endpoint.as_str(), region.prefix.as_str()), ("http://127.0.0.1:9", "a/b/"));
         assert!(region.path_style);
