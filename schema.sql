@@ -203,7 +203,7 @@ CREATE TABLE archiver_placement (
     owner       TEXT    CHECK (owner <> ''),              -- the process that is at it
     attempts    INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failures since it last succeeded
     fault       TEXT,                                     -- the last of these, for people
-    upload      TEXT,                                     -- a multipart upload that was begun
+    upload      TEXT,                                     -- a multipart upload that was begun; '' before it has a name
     PRIMARY KEY (content, region),
     CHECK (state <> 1 OR put_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;

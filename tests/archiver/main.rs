@@ -17,6 +17,7 @@ mod seaweed;
 mod secure;
 mod seed;
 mod tasks;
+mod uploads;
 mod upstream;
 
 use common::client::Answer;

@@ -121,7 +121,12 @@ impl Seaweed {
 
     /// How many uploads were begun and not ended.
     pub(crate) fn uploads(&self) -> usize {
-        let (status, body) = self.signed("GET", "?uploads=");
+        self.uploads_of("")
+    }
+
+    /// How many of keys that begin so.
+    pub(crate) fn uploads_of(&self, key: &str) -> usize {
+        let (status, body) = self.signed("GET", &format!("?prefix={key}&uploads="));
         assert_eq!(status, 200, "{body}");
         body.matches("<UploadId>").count()
     }

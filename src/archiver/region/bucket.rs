@@ -3,7 +3,8 @@
 //!
 //! **Nothing partial is ever visible.** An object appears when its one PUT, or the completion of its
 //! multipart upload, is answered; its length is compared afterwards. What an upload leaves behind when
-//! it is cut short is known by a name that whoever puts has noted, and aborted before the next try.
+//! it is cut short is aborted before the next try: by its name, which whoever puts has noted, and where
+//! there was no time for that by the list of what was begun under the same key.
 //!
 //! **Memory.** Parts are read from the file as they are sent, [`PARTS_AT_ONCE`] at once.
 //!
@@ -11,6 +12,7 @@
 
 use super::super::tls;
 use super::settings::{Region, Secret};
+use super::uploads::{Unlisted, Uploads};
 use crate::catalogue::Placed;
 use crate::key::BundleKey;
 use bytes::Bytes;
@@ -26,6 +28,8 @@ use object_store::{
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -58,10 +62,15 @@ pub(super) enum Trouble {
     Here(String),
 }
 
+/// A note being written down.
+pub(super) type Noting = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
+
 /// The bucket of a region.
 pub(super) struct Bucket {
     settings: Region,
     clients: Mutex<Option<Clients>>,
+    /// Whether it was said that uploads cannot be listed.
+    is_said: AtomicBool,
 }
 
 /// What reaches the bucket, each for its purpose.
@@ -71,20 +80,21 @@ struct Clients {
     patient: AmazonS3,
     /// For what is known at once, or not at all.
     quick: AmazonS3,
+    uploads: Arc<Uploads>,
 }
 
 impl Bucket {
     pub(super) fn new(settings: Region) -> Self {
-        Self { settings, clients: Mutex::new(None) }
+        Self { settings, clients: Mutex::new(None), is_said: AtomicBool::new(false) }
     }
 
-    /// Puts an object from its file, and compares what is there then. `began` is told the name of a
-    /// multipart upload before its first part is sent.
+    /// Puts an object from its file, and compares what is there then. `began` is told that a multipart
+    /// upload is about to begin, with a name that is empty, and its name before the first part is sent.
     pub(super) async fn put(
         &self,
         placed: &Placed,
         file: Arc<File>,
-        began: impl AsyncFnOnce(&str) -> Result<(), Trouble>,
+        began: impl Fn(String) -> Noting,
     ) -> Result<(), Trouble> {
         let (path, attributes) = (self.path(&placed.content), attributes(placed));
         let store = self.clients()?.patient;
@@ -94,8 +104,11 @@ impl Bucket {
             store.put_opts(&path, bytes.into(), options).await.map_err(|error| self.trouble(&error))?;
         } else {
             let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-            let upload = store.create_multipart_opts(&path, options).await.map_err(|error| self.trouble(&error))?;
-            began(&upload).await?;
+            began(String::new()).await?;
+            // Asked for once: a retry whose first answer was lost would begin a second one unseen.
+            let upload = self.clients()?.quick.create_multipart_opts(&path, options).await;
+            let upload = upload.map_err(|error| self.trouble(&error))?;
+            began(upload.clone()).await?;
             let parts = self.put_parts(&store, &path, &upload, placed.size, file).await?;
             let completed = store.complete_multipart(&path, &upload, parts).await;
             completed.map_err(|error| self.trouble(&error))?;
@@ -144,6 +157,22 @@ impl Bucket {
         match aborted.map_err(|error| self.trouble(&error)) {
             Err(Trouble::Missing) => Ok(()),
             aborted => aborted,
+        }
+    }
+
+    /// The uploads of the object that were begun and not ended, whoever began them; `None` when the
+    /// region does not tell, which is said once.
+    pub(super) async fn uploads(&self, content: &BundleKey) -> Result<Option<Vec<String>>, Trouble> {
+        match self.clients()?.uploads.of(self.path(content).as_ref()).await {
+            Ok(names) => Ok(Some(names)),
+            Err(Unlisted::Trouble(trouble)) => Err(trouble),
+            Err(Unlisted::Unable(why)) => {
+                if !self.is_said.swap(true, Ordering::Relaxed) {
+                    let region = &self.settings.name;
+                    tracing::warn!(region, "uploads cannot be listed: one that a crash cut short may stay: {why}");
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -274,7 +303,9 @@ impl Clients {
         let patient = ClientOptions::new().with_timeout_disabled().with_read_timeout(settings.timeout);
         let quick = ClientOptions::new().with_timeout(settings.timeout.min(settings.connect_timeout * 2));
         let most = settings.timeout.saturating_mul(2);
-        Ok(Self { patient: make(patient, settings.retries, most)?, quick: make(quick, 0, most)? })
+        let (patient, quick) = (make(patient, settings.retries, most)?, make(quick, 0, most)?);
+        let uploads = Arc::new(Uploads::new(settings, &trusted, id, secret)?);
+        Ok(Self { patient, quick, uploads })
     }
 }
 
@@ -284,12 +315,12 @@ fn authority(settings: &Region) -> Result<Vec<u8>, Trouble> {
     tls::read(path).map_err(|error| Trouble::Here(format!("cannot read {}: {error}", path.display())))
 }
 
-fn unusable(error: &dyn std::fmt::Display) -> Trouble {
+pub(super) fn unusable(error: &dyn std::fmt::Display) -> Trouble {
     Trouble::Here(cut(&format!("the region cannot be used: {error}")))
 }
 
 /// The URL that the bucket is below, or at.
-fn endpoint(settings: &Region) -> String {
+pub(super) fn endpoint(settings: &Region) -> String {
     match settings.endpoint.split_once("://") {
         Some((scheme, host)) if !settings.path_style => format!("{scheme}://{}.{host}", settings.bucket),
         _ => settings.endpoint.clone(),
@@ -357,6 +388,6 @@ fn refusal(text: &str) -> String {
 }
 
 /// Few enough words for a line.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(300)].replace(['\n', '\r'], " ")
 }

@@ -8,6 +8,7 @@
 mod bucket;
 pub mod settings;
 mod upkeep;
+mod uploads;
 
 pub(super) use upkeep::{put_everywhere, watch_over, work_at};
 

@@ -4,9 +4,16 @@
 //! **Crash order.** Before anything is sent to a region there is a row that says so, owned by the process
 //! that sends. Whoever takes the row up when that is gone aborts its multipart upload and begins anew, or
 //! deletes what nobody wants: a row whose content is no bundle was of a fetch that came to nothing.
+//! The row says that an upload is about to begin before the region is asked for one, so that none begins
+//! unknown: where it stands and no name does, the uploads of the key are listed. As a row has one owner,
+//! none of those is of a living worker of this larder.
+//!
+//! **Two larders with one bucket** and one prefix, against what is documented: as keys are made of the
+//! contents' ids, what one puts serves the other. One whose own try was cut short may abort an upload of
+//! the other's; the next try of that finds the object there and has nothing to do.
 
 use super::super::{Archiver, blocking, random, sink};
-use super::bucket::Trouble;
+use super::bucket::{Noting, Trouble};
 use super::{Region, Regions};
 use crate::catalogue::{Placed, PlacementEnd, PlacementJob, PlacementState};
 use crate::kitchen::Kitchen;
@@ -27,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// Times that it is doubled: the longest wait is then some ten minutes.
 const DOUBLINGS: u32 = 7;
+/// Tries at a placement that fail because uploads cannot be listed just now; later ones go on without.
+const LIST_TRIES: u32 = 4;
 /// Pieces of an object in flight between a region and the disk.
 const IN_FLIGHT: usize = 16;
 
@@ -173,25 +182,51 @@ impl Work<'_> {
     }
 
     async fn put(&self, file: Arc<File>) -> Result<(), Trouble> {
+        let was_begun = self.job.upload.is_some();
         self.abort().await?;
-        let began = async |upload: &str| self.note_upload(Some(upload.to_owned())).await;
+        // The try that was cut short, or another larder, may have come to its end after all.
+        if was_begun && self.region.bucket.has(self.placed()).await? {
+            return Ok(());
+        }
         let started = Instant::now();
-        self.region.bucket.put(self.placed(), file, began).await?;
+        self.region.bucket.put(self.placed(), file, |upload| self.note_upload(upload)).await?;
+        if was_begun {
+            // What was still on its way to the region when the first list was made.
+            self.abort_unnamed().await?;
+        }
         let (region, key, size) = (&self.region.settings.name, self.placed().content, self.placed().size);
         tracing::info!(region, %key, size, took = ?started.elapsed(), "put into a region");
         Ok(())
     }
 
-    /// Aborts what an earlier try has left.
+    /// Aborts what an earlier try has left: the upload that it noted, and those that it had no time to.
     async fn abort(&self) -> Result<(), Trouble> {
         let Some(upload) = &self.job.upload else { return Ok(()) };
-        self.region.bucket.abort(&self.placed().content, upload).await?;
-        self.note_upload(None).await
+        if !upload.is_empty() {
+            self.region.bucket.abort(&self.placed().content, upload).await?;
+        }
+        self.abort_unnamed().await
     }
 
-    async fn note_upload(&self, upload: Option<String>) -> Result<(), Trouble> {
+    /// Aborts every upload of the object that there is; none is at work, for this is whose it would be.
+    async fn abort_unnamed(&self) -> Result<(), Trouble> {
+        let (bucket, content) = (&self.region.bucket, &self.placed().content);
+        let uploads = match bucket.uploads(content).await {
+            Ok(uploads) => uploads.unwrap_or_default(),
+            Err(trouble) if self.job.placement.attempts < LIST_TRIES => return Err(trouble),
+            Err(_) => return Ok(()),
+        };
+        for upload in uploads {
+            tracing::info!(region = self.region.settings.name, key = %content, "aborting an upload that was cut short");
+            bucket.abort(content, &upload).await?;
+        }
+        Ok(())
+    }
+
+    fn note_upload(&self, upload: String) -> Noting {
         let (catalogue, job) = (self.kitchen.catalogue().clone(), self.job.clone());
-        blocking(move || catalogue.note_upload(&job, upload.as_deref())).await.map_err(|error| here(&error))
+        let note = move || catalogue.note_upload(&job, &upload);
+        Box::pin(async { blocking(note).await.map_err(|error| here(&error)) })
     }
 
     /// The archive's file in the store.

@@ -90,7 +90,8 @@ pub struct Placement {
 pub struct PlacementJob {
     /// As it was when it was claimed.
     pub placement: Placement,
-    /// A multipart upload that was begun before, and not ended.
+    /// The name of a multipart upload that was begun before, and not ended; empty where that is all that
+    /// is known of it.
     pub upload: Option<String>,
     /// Whether the content is a bundle: else nobody wants it in a region.
     pub is_kept: bool,

@@ -79,8 +79,8 @@ impl Catalogue {
         })
     }
 
-    /// Notes that a multipart upload was begun, or ended.
-    pub fn note_upload(&self, job: &PlacementJob, upload: Option<&str>) -> Result<(), CatalogueError> {
+    /// Notes that a multipart upload is about to begin, its name being empty still, or has.
+    pub fn note_upload(&self, job: &PlacementJob, upload: &str) -> Result<(), CatalogueError> {
         self.write("note an upload", |transaction| {
             let (content, region, owner) = job.key();
             let sql = "UPDATE archiver_placement SET upload = ?4 WHERE content = ?1 AND region = ?2 AND owner = ?3";

@@ -64,7 +64,7 @@ fn what_is_fetched_is_wanted_in_every_region_and_put_once() {
     let job = catalogue.claim_placement(&placed(), "east", "p", at(0)).unwrap().unwrap();
     assert!(!job.is_kept, "it is being fetched still");
     assert_eq!(catalogue.claim_placement(&placed(), "east", "q", at(0)).unwrap(), None);
-    catalogue.note_upload(&job, Some("u")).unwrap();
+    catalogue.note_upload(&job, "u").unwrap();
     catalogue.end_placement(&job, &PlacementEnd::There(MINUTE), at(0)).unwrap();
     land(&catalogue, "a-1");
     let (east, west) = ("east".to_owned(), "west".to_owned());
