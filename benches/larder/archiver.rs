@@ -1,7 +1,9 @@
-//! The Archiver: a hit beside a status of `/vault`, and a miss beside `curl -o` from the same upstream.
+//! The Archiver: a hit beside a status of `/vault`, and a miss beside `curl -o` from the same upstream;
+//! once without regions, once with two, into which a miss is uploaded, and for which a hit signs a URL.
 
 use super::common::fixtures::fixture;
 use super::common::server::Server;
+use super::seaweed::Seaweed;
 use super::{latency, median, spread};
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -31,22 +33,29 @@ impl Drop for Hgweb {
 }
 
 pub(super) fn beside_curl_and_status() {
-    let hg = hgweb();
-    let (fixture, data) = (fixture("plain"), TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
-    let config = hg.folder.path().join("larder.toml");
-    let text = format!(
-        "[archiver.sources.hg]\npreset = \"hgweb\"\nbase = \"http://{}\"\nrepos = [\"**\"]\nprivate_addresses = true\n",
-        hg.address
-    );
-    std::fs::write(&config, text).unwrap();
-    let server = Server::start(data.path(), &[&fixture.path], &["--config", config.to_str().unwrap()]);
-    miss_beside_curl(&hg, &server, &config, data.path());
+    let (hg, fixture) = (hgweb(), fixture("plain"));
     let id = fixture.cookable().next().unwrap();
-    hit_beside_status(&hg, &server, &format!("{}/{}", id.kind, id.id));
+    let key = format!("{}/{}", id.kind, id.id);
+    for regions in [&[][..], &[Seaweed::start(), Seaweed::start()]] {
+        let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let config = hg.folder.path().join("larder.toml");
+        let places = regions.iter().zip(["east", "west"]).map(|(region, name)| region.settings(name, ""));
+        let text = format!(
+            "[archiver.sources.hg]\npreset = \"hgweb\"\nbase = \"http://{}\"\nrepos = [\"**\"]\n\
+             private_addresses = true\n{}",
+            hg.address,
+            places.collect::<String>()
+        );
+        std::fs::write(&config, text).unwrap();
+        let server = Server::start(data.path(), &[&fixture.path], &["--config", config.to_str().unwrap()]);
+        println!("\nwith {} regions", regions.len());
+        miss_beside_curl(&hg, &server, regions, (&config, data.path()));
+        hit_beside_status(&hg, &server, &key, regions);
+    }
 }
 
 /// The same archive: by curl into a file, and by larder until its task has ended, in turn.
-fn miss_beside_curl(hg: &Hgweb, server: &Server, config: &Path, data: &Path) {
+fn miss_beside_curl(hg: &Hgweb, server: &Server, regions: &[Seaweed], (config, data): (&Path, &Path)) {
     let url = format!("http://{}/r/archive/{}.tar.gz", hg.address, hg.rev);
     let (target, mut ratios) = (format!("/archiver/hg/r/{}", hg.rev), Vec::new());
     for _ in 0..ROUNDS {
@@ -62,26 +71,33 @@ fn miss_beside_curl(hg: &Hgweb, server: &Server, config: &Path, data: &Path) {
         }
         ratios.push(curl.as_secs_f64() / start.elapsed().as_secs_f64());
         let content = server.get(&target).header("location").unwrap().to_owned();
-        let content = content.split_once("/vault/").unwrap().1.split('?').next().unwrap().to_owned();
+        let id = content.split('?').next().unwrap().rsplit('/').next().unwrap().trim_end_matches(".raw").to_owned();
+        assert!(regions.iter().all(|region| region.keys() == [id.as_str()]), "it is in every region");
         let removed = Command::new(env!("CARGO_BIN_EXE_larder"))
-            .args(["remove", &content, "--config"])
+            .args(["remove", &format!("content/{id}.raw"), "--config"])
             .arg(config)
             .arg("--data")
             .arg(data)
             .status()
             .unwrap();
         assert!(removed.success());
+        while regions.iter().any(|region| !region.keys().is_empty()) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
     println!("\na miss's throughput, in that of curl -o (at least 0.8): {}", spread(&ratios));
 }
 
 /// One client, one connection, one of each in turn.
-fn hit_beside_status(hg: &Hgweb, server: &Server, key: &str) {
+fn hit_beside_status(hg: &Hgweb, server: &Server, key: &str, regions: &[Seaweed]) {
     assert_eq!(server.cook(key)["status"], "done");
     let target = format!("/archiver/hg/r/{}", hg.rev);
     while server.get(&target).status != 302 {
         std::thread::sleep(Duration::from_millis(100));
     }
+    let leads_to = server.get(&target).header("location").unwrap().to_owned();
+    let signs = regions.iter().any(|region| leads_to.starts_with(&region.endpoint()));
+    assert_eq!(signs, !regions.is_empty(), "{leads_to}");
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());

@@ -21,6 +21,9 @@ mod kit;
 mod latency;
 mod policy;
 mod scale;
+#[path = "../../tests/archiver/seaweed.rs"]
+#[expect(dead_code, reason = "the tests use the rest of it")]
+mod seaweed;
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
