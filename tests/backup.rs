@@ -88,9 +88,13 @@ fn migrate_says_what_it_found_and_leaves_what_it_does_not_know_alone() {
     let data = tempfile::tempdir().unwrap();
     assert!(!larder(data.path(), &["migrate"]).status.success(), "there is nothing to migrate");
     let (server, key) = cooked(data.path());
-    let busy =
-        Command::new(env!("CARGO_BIN_EXE_larder")).arg("migrate").arg("--data").arg(data.path()).output().unwrap();
+    let done = larder(data.path(), &["migrate"]);
+    assert!(done.status.success() && text(&done.stdout).contains("nothing to do"), "{}", text(&done.stderr));
+    plant(data.path(), 0);
+    let busy = larder(data.path(), &["migrate"]);
+    assert_eq!(busy.status.code(), Some(1));
     assert!(text(&busy.stderr).contains("stop them first"), "{}", text(&busy.stderr));
+    plant(data.path(), 1);
     server.terminate();
     let done = larder(data.path(), &["migrate"]);
     assert!(done.status.success() && text(&done.stdout).contains("nothing to do"), "{}", text(&done.stderr));

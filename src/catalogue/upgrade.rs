@@ -4,7 +4,7 @@
 //! that dies on the way has changed nothing, and no other ever meets a schema half way.
 
 use super::migrate::{self, State};
-use super::{CatalogueError, error::Fault};
+use super::{Access, CatalogueError, error::Fault};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
@@ -20,13 +20,19 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Brings the catalogue at `path`, which must exist, to this larder's version.
+/// Brings the catalogue at `path`, which must exist, to this larder's version. One that has it already is
+/// only read, whoever has it open.
 ///
 /// # Errors
-/// [`CatalogueError::InUse`] while another process has it open, [`CatalogueError::Version`] for a newer
+/// [`CatalogueError::InUse`] while another process has an older one open, [`CatalogueError::Version`] for a newer
 /// one, [`CatalogueError::TooOld`] for one that no step leads from.
 pub fn migrate(path: &Path) -> Result<Migrated, CatalogueError> {
-    migrate_to(path, migrate::VERSION, STEPS)
+    let version = migrate::VERSION;
+    match migrate::open(path, Access::Read) {
+        Ok(_) => Ok(Migrated { from: version, to: version }),
+        // What is wrong with it is said better where it is to be migrated.
+        Err(_) => migrate_to(path, version, STEPS),
+    }
 }
 
 fn migrate_to(path: &Path, to: i64, steps: &[(i64, &str)]) -> Result<Migrated, CatalogueError> {
@@ -84,7 +90,7 @@ pub(super) fn upgrade(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{Access, Catalogue};
+    use crate::catalogue::Catalogue;
 
     fn version(path: &Path) -> i64 {
         Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
@@ -124,8 +130,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = made(&folder);
         let open = Catalogue::open(&path, Access::Write).unwrap();
-        assert!(matches!(migrate(&path), Err(CatalogueError::InUse { .. })));
+        let steps = [(1, "CREATE TABLE x (y INTEGER) STRICT")];
+        assert!(matches!(migrate_to(&path, 2, &steps), Err(CatalogueError::InUse { .. })));
+        let current = Migrated { from: 1, to: 1 };
+        assert_eq!(migrate(&path).unwrap(), current, "there is nothing to do, whoever has it open");
         drop(open);
-        assert_eq!(migrate(&path).unwrap(), Migrated { from: 1, to: 1 });
+        assert_eq!(migrate_to(&path, 2, &steps).unwrap(), Migrated { from: 1, to: 2 });
     }
 }
