@@ -2,12 +2,14 @@
 //! a million unless it is set. And collection of real files beside `find -delete`.
 
 use super::median;
-use larder::catalogue::{Access, Catalogue, Touch};
+use larder::access::Touches;
+use larder::catalogue::{Access, Catalogue};
 use larder::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use larder::store::{Store, layout};
 use larder::time::Timestamp;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -25,9 +27,10 @@ struct Figures {
     claim: f64,
     status: f64,
     touches: f64,
+    order: f64,
 }
 
-/// A plan for a tenth, a page, a claim, a status and a batch of touches.
+/// A plan for a tenth, a page, a claim, a status, a flush of touches and the orders beside it.
 pub(super) fn of_the_catalogue() {
     let rows = number("LARDER_BENCH_ROWS", 1_000_000);
     let (small, large) = (measure(SMALL), measure(rows));
@@ -38,8 +41,9 @@ pub(super) fn of_the_catalogue() {
         ("a claim", small.claim, large.claim),
         ("a status", small.status, large.status),
         ("10,000 touches", small.touches, large.touches),
+        ("the longest order meanwhile", small.order, large.order),
     ] {
-        println!("  {what:<20} {small:>10.3} {large:>10.3}   {:>8.2}", large / small);
+        println!("  {what:<28} {small:>10.3} {large:>10.3}   {:>8.2}", large / small);
     }
     let per_file = |figures: &Figures, rows: u64| figures.dry_run * 1000.0 / (rows as f64 / 10.0);
     println!(
@@ -81,10 +85,31 @@ fn measure(rows: u64) -> Figures {
         catalogue.claim("bench", now).unwrap().expect("one waits");
         claims.push(start.elapsed().as_secs_f64() * 1000.0);
     }
-    let touches = timed(5, || {
-        let batch: Vec<Touch> = (0..TOUCHES).map(|_| Touch { key: any(), at: now, hits: 1 }).collect();
-        catalogue.touch(&batch).unwrap();
-    });
+    let gathered = Touches::default();
+    let mut orders = Vec::new();
+    let mut flushes = Vec::new();
+    for _ in 0..5 {
+        (0..TOUCHES).for_each(|_| {
+            gathered.touch(&any(), now);
+        });
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let flush = scope.spawn(|| {
+                let start = Instant::now();
+                gathered.flush(&catalogue).unwrap();
+                done.store(true, Ordering::Release);
+                start.elapsed().as_secs_f64() * 1000.0
+            });
+            let mut longest = 0.0_f64;
+            while !done.load(Ordering::Acquire) {
+                let start = Instant::now();
+                waiting.next();
+                longest = longest.max(start.elapsed().as_secs_f64() * 1000.0);
+            }
+            orders.push(longest);
+            flushes.push(flush.join().unwrap());
+        });
+    }
     drop(catalogue);
     let most = format!("{}B", rows / 10 * 9 * ALLOCATED);
     let dry_run = timed(5, || {
@@ -97,7 +122,7 @@ fn measure(rows: u64) -> Figures {
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(plan["plan"]["files"].as_u64(), Some(rows / 10), "{plan}");
     });
-    Figures { dry_run, page, claim: median(&claims), status, touches }
+    Figures { dry_run, page, claim: median(&claims), status, touches: median(&flushes), order: median(&orders) }
 }
 
 /// The median of so many runs.
