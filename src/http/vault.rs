@@ -264,12 +264,12 @@ impl Vault {
         let formats = ObjectKind::ALL.map(of).concat();
         text(&format!(
             "larder {}: bundles of source code, cooked once and kept as files.\n\n\
-             cook   curl -X POST {base}/vault/KIND/ID.FORMAT\n\
-             fetch  curl -f -OJ {base}/vault/KIND/ID.FORMAT\n\
-             ask    curl {base}/vault/KIND/ID.FORMAT/status\n\
-             list   curl {base}/vault/KIND\n\
-             find   curl '{base}/vault/resolve?origin=URL&ref=BRANCH'\n\
-             know   curl {base}/origins\n\n\
+             cook     curl -X POST {base}/vault/KIND/ID.FORMAT\n\
+             fetch    curl -f -OJ {base}/vault/KIND/ID.FORMAT\n\
+             ask      curl {base}/vault/KIND/ID.FORMAT/status\n\
+             list     curl {base}/vault/KIND\n\
+             resolve  curl '{base}/vault/resolve?origin=URL&ref=BRANCH'\n\
+             origins  curl {base}/origins\n\n\
              ID is the sha1git of an object, KIND what it is. The FORMATs of each, the first meant when none is given:\n\n\
              {formats}\n\
              With -H 'Prefer: wait=30' a request waits for its cook.\n",
