@@ -95,10 +95,10 @@ fn read(key: &BundleKey, file: &File, manifest: Option<Manifest>) -> Result<Opti
     }
     match verify::agrees(&checked, key.format(), &key.swhid(), None) {
         // A lossy one would be taken for one that is not.
-        Err(Differs::NoProof(_)) if key.format() == Format::Gitfast => {
+        Err(Differs::Untold { .. }) if key.format() == Format::Gitfast => {
             return Err("nothing tells whether it leaves something out".to_owned());
         }
-        Ok(()) | Err(Differs::NoProof(_)) => {}
+        Ok(()) | Err(Differs::NoProof(_) | Differs::Untold { .. }) => {}
         Err(differs) => return Err(differs.to_string()),
     }
     Ok(match checked {

@@ -1,12 +1,12 @@
 //! Whether what was found in a bundle is what was asked for. The ids are recomputed by now; this is
 //! the one place that compares them with a SWHID.
 
-use super::{Checked, History, Proof, Proven, VerifyError};
+use super::{Checked, History, Proof, Proven, VerifyError, told};
 use crate::archive::object;
 use crate::archive::snapshot::Manifest;
 use crate::archive::{ArchiveError, Header, ObjectType, Reader};
 use crate::cook::CookError;
-use crate::cook::history::{Head, Refs, Subject, refs};
+use crate::cook::history::{Head, Refs, Subject, git_bundle, refs};
 use crate::key::{Format, ObjectKind, Sha1Git, Swhid};
 use std::collections::BTreeMap;
 use std::io;
@@ -33,13 +33,26 @@ pub enum Differs {
     /// Without a proof nothing can be said.
     #[error("whether a bundle is that of {0} takes its proof, and there is none")]
     NoProof(Swhid),
+    /// The refs of a bundle do not make the id of the snapshot, and there is no proof.
+    #[error(
+        "its refs do not make {expected}: they are not that snapshot's, or it has branches that no ref shows; \
+         which of both takes its proof, and there is none{}",
+        unless_lossy(*.format)
+    )]
+    Untold {
+        /// What it should be of.
+        expected: Swhid,
+        /// The format of the bundle.
+        format: Format,
+    },
     /// The proof is of something else.
     #[error(transparent)]
     Proof(VerifyError),
 }
 
 /// Whether `found`, read from a bundle in `format`, is what `swhid` names. A flat bundle of a
-/// revision or a release takes a proof, and so does a snapshot whose manifest is not in the bundle.
+/// revision or a release takes a proof, and so does a snapshot whose manifest is neither in the bundle
+/// nor can be told from its refs.
 ///
 /// # Errors
 /// [`Differs`], which says in what.
@@ -52,9 +65,10 @@ pub fn agrees(found: &Checked, format: Format, swhid: &Swhid, proof: Option<&Pro
         Checked::Content(id) => same(ObjectKind::Content, *id, *swhid),
         Checked::Directory(id) => same(ObjectKind::Directory, *id, directory(swhid, proof)?),
         Checked::History(history) => {
-            let expected = expected_refs(history, swhid, proof)?;
-            let reason = refs_differ(history, format, &expected);
-            reason.map_or(Ok(()), |reason| Err(Differs::Refs { expected: *swhid, reason }))
+            let differ = |reason: String| Differs::Refs { expected: *swhid, reason: reason + unless_lossy(format) };
+            let subject = subject(history, format, swhid, proof)?;
+            let expected = expected_refs(history, &subject).map_err(differ)?;
+            refs_differ(history, format, &expected).map_or(Ok(()), |reason| Err(differ(reason)))
         }
     }
 }
@@ -81,34 +95,49 @@ fn directory_of(file: &Sha1Git) -> Result<Sha1Git, VerifyError> {
     object::hash(ObjectType::Tree, &tree).map_err(|collision| VerifyError::Proof(collision.to_string()))
 }
 
-/// The refs that the bundle of `swhid` has, by the tags that were found in it.
-fn expected_refs(history: &History, swhid: &Swhid, proof: Option<&Proof>) -> Result<Refs, Differs> {
-    let subject = match swhid.kind {
+/// What is to be known of every `gitfast.gz` that differs.
+fn unless_lossy(format: Format) -> &'static str {
+    match format {
+        Format::Gitfast => {
+            " (a bundle whose status says lossy makes other ids than those it was made from, so nothing can verify it)"
+        }
+        _ => "",
+    }
+}
+
+/// What a history is of.
+fn subject(history: &History, format: Format, swhid: &Swhid, proof: Option<&Proof>) -> Result<Subject, Differs> {
+    Ok(match swhid.kind {
         ObjectKind::Directory => Subject::Directory(swhid.id),
         ObjectKind::Revision => Subject::Revision(swhid.id),
         ObjectKind::Release => Subject::Release(swhid.id),
-        ObjectKind::Snapshot => Subject::Snapshot(manifest(history, swhid, proof)?),
+        ObjectKind::Snapshot => Subject::Snapshot(manifest(history, format, swhid, proof)?),
         ObjectKind::Content => {
             return Err(Differs::Refs { expected: *swhid, reason: "a content has none".to_owned() });
         }
-    };
-    refs(&mut Tags(&history.tags), &subject).map_err(|error| Differs::Refs {
-        expected: *swhid,
-        reason: match error {
-            CookError::Missing { id } => format!("{id} is not the id of a tag in the bundle"),
-            error => error.to_string(),
-        },
     })
 }
 
-fn manifest(history: &History, swhid: &Swhid, proof: Option<&Proof>) -> Result<Manifest, Differs> {
+/// The refs that the bundle of an object has, by the tags that were found in it; or why it has none.
+fn expected_refs(history: &History, subject: &Subject) -> Result<Refs, String> {
+    refs(&mut Tags(&history.tags), subject).map_err(|error| match error {
+        CookError::Missing { id } => format!("{id} is not the id of a tag in the bundle"),
+        error => error.to_string(),
+    })
+}
+
+fn manifest(history: &History, format: Format, swhid: &Swhid, proof: Option<&Proof>) -> Result<Manifest, Differs> {
     if let Some(proof) = proof {
         return match proof.check(swhid).map_err(Differs::Proof)? {
             Proven::Snapshot(manifest) => Ok(manifest),
             Proven::Directory(_) | Proven::File(_) => Err(Differs::NoProof(*swhid)),
         };
     }
-    let manifest = history.manifest.as_ref().ok_or(Differs::NoProof(*swhid))?;
+    let Some(manifest) = &history.manifest else {
+        // A git.tar has its manifest in it.
+        let told = (format != Format::GitTar).then(|| told::manifest(history, format, &swhid.id)).flatten();
+        return told.ok_or(Differs::Untold { expected: *swhid, format });
+    };
     match (Swhid { kind: ObjectKind::Snapshot, id: manifest.id() }) {
         found if found == *swhid => Ok(manifest.clone()),
         found => Err(Differs::Id { found, expected: *swhid }),
@@ -129,6 +158,12 @@ fn refs_differ(history: &History, format: Format, expected: &Refs) -> Option<Str
     if let Some(name) = found.keys().find(|name| expected.get(name).is_none()) {
         return Some(format!("{} should not be there", name.escape_ascii()));
     }
+    // Which one is last says which branch HEAD is.
+    if format == Format::Bundle
+        && !git_bundle::in_order(expected).map(|one| &one.name).eq(history.refs.iter().map(|one| &one.0))
+    {
+        return Some("they stand in another order".to_owned());
+    }
     let is_right = match (&history.head, &expected.head) {
         // A stream of gitfast has no HEAD, and a bundle none that is still to be born.
         (None, _) => format == Format::Gitfast || expected.head_target().is_none(),
@@ -139,7 +174,7 @@ fn refs_differ(history: &History, format: Format, expected: &Refs) -> Option<Str
 }
 
 /// The tags of a bundle as an archive that has nothing else.
-struct Tags<'a>(&'a BTreeMap<Sha1Git, Vec<u8>>);
+pub(super) struct Tags<'a>(pub(super) &'a BTreeMap<Sha1Git, Vec<u8>>);
 
 impl Reader for Tags<'_> {
     fn header(&mut self, id: &Sha1Git) -> Result<Option<Header>, ArchiveError> {
@@ -227,7 +262,7 @@ mod tests {
         let release = object::hash(ObjectType::Tag, &tag).unwrap();
         let mut history = History {
             head: Some(Head::Symbolic(b"refs/heads/main".to_vec())),
-            refs: vec![(b"refs/heads/main".to_vec(), id(1)), (b"refs/tags/v1".to_vec(), release)],
+            refs: vec![(b"refs/tags/v1".to_vec(), release), (b"refs/heads/main".to_vec(), id(1))],
             tags: BTreeMap::from([(release, tag)]),
             ..History::default()
         };
@@ -235,7 +270,7 @@ mod tests {
             whether(&Checked::History(history.clone()), Format::Bundle, swhid(ObjectKind::Release, release), None)
         };
         assert_eq!(of(&history), "agrees");
-        history.refs[0].1 = id(2);
+        history.refs[1].1 = id(2);
         history.head = Some(Head::Detached(id(2)));
         assert_ne!(of(&history), "agrees", "main is not what the tag leads to");
         history.tags.clear();
@@ -256,7 +291,8 @@ mod tests {
         let proof = Proof::decode(&crate::cook::proof::of_snapshot(&manifest)).unwrap();
         let with = Checked::History(History { manifest: Some(manifest), ..bare.clone() });
         let bare = Checked::History(bare);
-        assert!(whether(&bare, Format::Bundle, snapshot, None).contains("proof"));
+        assert!(whether(&bare, Format::GitTar, snapshot, None).contains("proof"), "it has one in it");
+        assert_eq!(whether(&bare, Format::Bundle, snapshot, None), "agrees", "its refs are all branches");
         assert_eq!(whether(&bare, Format::Bundle, snapshot, Some(&proof)), "agrees");
         assert_eq!(whether(&with, Format::GitTar, snapshot, None), "agrees");
         assert!(whether(&with, Format::GitTar, swhid(ObjectKind::Snapshot, id(9)), None).starts_with("recomputed"));

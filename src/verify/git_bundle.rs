@@ -27,7 +27,8 @@ pub(super) fn read(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> 
     }
     found.objects.iter().for_each(|(id, _)| seen(id));
     let objects = found.objects.len() as u64;
-    Ok(History { head: head.map(Head::Detached), refs, objects, tags: found.tags, manifest: None })
+    let others = found.others(&refs);
+    Ok(History { head: head.map(Head::Detached), refs, others, objects, tags: found.tags, manifest: None })
 }
 
 /// Refuses a ref whose object is not there, or cannot have a ref of that name.
@@ -60,7 +61,8 @@ fn header(file: &File, size: u64) -> Result<Vec<u8>, VerifyError> {
 
 type Listed = (Vec<(Vec<u8>, Sha1Git)>, Option<Sha1Git>);
 
-/// The refs, which stand in order of their names, but that the last may be any; then HEAD.
+/// The refs, which stand in order of their names, but that the last may be any; then HEAD. Which is to
+/// be the last is known when it is known which branch HEAD is.
 fn parse(header: &[u8]) -> Result<Listed, VerifyError> {
     let lines = header.strip_prefix(SIGNATURE).ok_or_else(|| refuse(0, "it is no git bundle".to_owned()))?;
     let (mut refs, mut head) = (Vec::<(Vec<u8>, Sha1Git)>::new(), None);
@@ -83,13 +85,13 @@ fn parse(header: &[u8]) -> Result<Listed, VerifyError> {
             return Err(wrong("git takes no such name"));
         }
     }
-    let sorted = refs.len().saturating_sub(1);
-    if !refs[..sorted].is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(refuse(0, "the refs are not in order".to_owned()));
-    }
-    refs.sort();
-    if refs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return Err(refuse(0, "a ref stands twice".to_owned()));
+    if let Some((last, sorted)) = refs.split_last() {
+        if !sorted.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(refuse(0, "the refs are not in order".to_owned()));
+        }
+        if sorted.binary_search_by(|one| one.0.cmp(&last.0)).is_ok() {
+            return Err(refuse(0, "a ref stands twice".to_owned()));
+        }
     }
     Ok((refs, head))
 }

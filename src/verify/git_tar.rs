@@ -44,7 +44,8 @@ pub(super) fn read(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> 
     tar.end()?;
     let head = parse_head(&head, &refs, &found).ok_or_else(|| tar.wrong("HEAD is none that larder writes"))?;
     found.objects.iter().for_each(|(id, _)| seen(id));
-    Ok(History { head, refs, objects: found.objects.len() as u64, tags: found.tags, manifest })
+    let others = found.others(&refs);
+    Ok(History { head, refs, others, objects: found.objects.len() as u64, tags: found.tags, manifest })
 }
 
 /// The index and the pack; nothing where there are no objects.

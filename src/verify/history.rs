@@ -1,5 +1,6 @@
 //! [`History`]: what was found in a bundle of git's own objects, whichever format it came in.
 
+use crate::archive::ObjectType;
 use crate::archive::snapshot::Manifest;
 use crate::cook::history::Head;
 use crate::key::Sha1Git;
@@ -11,8 +12,10 @@ use std::collections::BTreeMap;
 pub struct History {
     /// Where HEAD points, if there is a HEAD. Detached where the format names an object and no ref.
     pub head: Option<Head>,
-    /// The refs by their full names, HEAD not among them.
+    /// The refs by their full names, in the order in which they stand there, HEAD not among them.
     pub refs: Vec<(Vec<u8>, Sha1Git)>,
+    /// What refs point at that is neither a commit nor a tag.
+    pub others: BTreeMap<Sha1Git, ObjectType>,
     /// How many objects there are.
     pub objects: u64,
     /// The contents of the annotated tags that refs point at, and of those that these point at in

@@ -20,6 +20,7 @@ mod proof;
 mod raw;
 mod source;
 mod tar;
+mod told;
 mod tree;
 mod units;
 mod unzstd;

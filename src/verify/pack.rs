@@ -82,6 +82,12 @@ impl Found {
         let at = self.objects.binary_search_by_key(id, |(id, _)| *id).ok()?;
         self.objects.get(at).map(|(_, object_type)| *object_type)
     }
+
+    /// What these refs point at that is neither a commit nor a tag.
+    pub(super) fn others(&self, refs: &[(Vec<u8>, Sha1Git)]) -> BTreeMap<Sha1Git, ObjectType> {
+        let others = refs.iter().filter_map(|(_, id)| Some((*id, self.type_of(id)?)));
+        others.filter(|(_, found)| matches!(found, ObjectType::Tree | ObjectType::Blob)).collect()
+    }
 }
 
 /// What is noted of each object.

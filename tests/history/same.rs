@@ -1,10 +1,10 @@
 //! The same bytes each time, with any number of threads; and no byte changes unnoticed.
 
-use crate::common::{git, git_command};
+use crate::common::{git, git_command, git_line};
 use crate::kit::{cook, snapshot, try_cook};
 use larder::cook::history::Subject;
 use larder::key::Format;
-use larder::verify::{self, History, VerifyError};
+use larder::verify::{self, Checked, History, VerifyError, agrees};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -76,12 +76,50 @@ fn what_is_verified_is_what_git_has() {
         let (file, _) = cook(folder.path(), &subject, format);
         let found = verified(format, &file).unwrap();
         assert_eq!(found.objects, count);
+        let mut refs: Vec<_> = found.refs.iter().collect();
+        refs.sort();
         let refs: Vec<_> =
-            found.refs.iter().map(|(name, id)| format!("{id} {}", String::from_utf8_lossy(name))).collect();
+            refs.into_iter().map(|(name, id)| format!("{id} {}", String::from_utf8_lossy(name))).collect();
         assert_eq!(refs.join("\n"), crate::kit::refs(folder.path()));
         assert_eq!(found.tags.len(), 3);
         let Subject::Snapshot(manifest) = &subject else { unreachable!("because it was made above") };
         assert_eq!(found.manifest.as_ref(), (format == Format::GitTar).then_some(manifest));
+    }
+}
+
+/// All of a repository that is small enough for each of its bytes to be changed in turn, three times.
+#[test]
+fn no_byte_of_a_bundle_changes_unnoticed_and_no_proof_is_needed() {
+    let folder = TempDir::new().unwrap();
+    git(&["init", "-q", "--bare", "-b", "main", "."], folder.path());
+    let stream = "commit refs/heads/main\ncommitter C <c@example.org> 0 +0000\ndata 1\nxM 644 inline f\ndata 1\nx\n\
+                  reset refs/heads/a\nfrom refs/heads/main^0\n\n\
+                  tag v1\nfrom refs/heads/main\ntagger T <t@example.org> 0 +0000\ndata 1\nt\n";
+    let mut import = git_command(folder.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let id = |name: &str| git_line(&["rev-parse", name], folder.path()).parse().unwrap();
+    for subject in
+        [Subject::Snapshot(snapshot(folder.path())), Subject::Revision(id("main")), Subject::Release(id("v1"))]
+    {
+        let swhid = crate::kit::swhid(&subject);
+        let (mut file, _) = cook(folder.path(), &subject, Format::Bundle);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        let is_verified = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            verify::git_bundle(&file)
+                .is_ok_and(|found| agrees(&Checked::History(found), Format::Bundle, &swhid, None).is_ok())
+        };
+        assert!(is_verified(&bytes), "{swhid}");
+        for at in 0..bytes.len() {
+            for mask in [1, 3, 0x20] {
+                bytes[at] ^= mask;
+                assert!(!is_verified(&bytes), "{swhid}: byte {at} of {} by {mask}", bytes.len());
+                bytes[at] ^= mask;
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Order;
 use super::packed::packed;
-use super::refs::{Head, Refs};
+use super::refs::{Head, Ref, Refs};
 use crate::cook::{CookError, Cooked};
 use std::io::Write;
 
@@ -19,15 +19,9 @@ pub(super) fn cook(order: &Order<'_>, refs: &Refs, out: &mut dyn Write) -> Resul
     Ok(Cooked { tar_size, members: pack.count(), ..Cooked::default() })
 }
 
-/// All before the pack. A bundle cannot say which branch HEAD is: of those that lead where HEAD does
-/// git takes the last one, so that is put last.
+/// All before the pack.
 pub(crate) fn header(refs: &Refs) -> Vec<u8> {
-    let branch = match &refs.head {
-        Some(Head::Symbolic(name)) => refs.get(name),
-        _ => None,
-    };
-    let others = refs.list.iter().filter(|one| branch.is_none_or(|branch| branch.name != one.name));
-    let lines = others.chain(branch).map(|one| (one.target, &one.name[..]));
+    let lines = in_order(refs).map(|one| (one.target, &one.name[..]));
     let head = refs.head_target().map(|id| (id, &b"HEAD"[..]));
     let mut text = SIGNATURE.to_vec();
     for (id, name) in lines.chain(head) {
@@ -38,4 +32,15 @@ pub(crate) fn header(refs: &Refs) -> Vec<u8> {
     }
     text.push(b'\n');
     text
+}
+
+/// The refs as they stand in a bundle. It cannot say which branch HEAD is: of those that lead where
+/// HEAD does git takes the last one, so that is put last.
+pub(crate) fn in_order(refs: &Refs) -> impl Iterator<Item = &Ref> {
+    let branch = match &refs.head {
+        Some(Head::Symbolic(name)) => refs.get(name),
+        _ => None,
+    };
+    let others = refs.list.iter().filter(move |one| branch.is_none_or(|branch| branch.name != one.name));
+    others.chain(branch)
 }

@@ -230,6 +230,7 @@ impl<R: Read> Import<R> {
         Ok(History {
             head: None,
             refs: refs.into_iter().map(|(name, at)| (name, self.marks[at].id)).collect(),
+            others: BTreeMap::new(),
             objects: self.ids.len() as u64 + self.trees.count(),
             tags: self.contents,
             manifest: None,
