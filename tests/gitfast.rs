@@ -18,7 +18,8 @@ use common::{git, git_line};
 use larder::archive::ObjectType;
 use larder::cook::CookError;
 use larder::cook::history::Subject;
-use larder::key::{ObjectKind, Sha1Git};
+use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use larder::verify::{Checked, History, Proof, agrees};
 use std::path::Path;
 use tempfile::TempDir;
 use workshop::{How, PEOPLE, PLAIN, Refs, Workshop, assert_carried, cooked, main_of, refs_of, refused, snapshot};
@@ -202,11 +203,27 @@ fn a_signed_commit_and_a_merged_tag_are_refused_by_name_unless_they_may_be_lost(
                 .map(|(name, id)| (name.as_bytes().to_vec(), id)),
         );
         assert_eq!(workshop::imported(&workshop::stream(&bundle)).unwrap(), expected);
-        assert_eq!(Refs::from_iter(larder::verify::gitfast(&bundle[..]).unwrap().refs), expected);
+        let history = larder::verify::gitfast(&bundle[..]).unwrap();
+        assert_eq!(Refs::from_iter(history.refs.clone()), expected);
+        assert_never_cleared(&history, &subject);
     }
     // Nothing lost, nothing marked.
     let (_, cooked) = cooked(&[workshop.path()], &main_of(root), &How { lossy: true, ..PLAIN }).unwrap();
     assert!(!cooked.lossy && cooked.notes.is_empty());
+}
+
+/// What a lossy bundle makes is not what it is of, with a proof and without, and it is said why.
+fn assert_never_cleared(history: &History, subject: &Subject) {
+    let Subject::Snapshot(manifest) = subject else { panic!("{subject:?}") };
+    let encoded = manifest.encode();
+    let proof = [format!("snapshot {}\0", encoded.len()).as_bytes(), &encoded].concat();
+    let proof = Proof::decode(&proof).unwrap();
+    let swhid = Swhid { kind: ObjectKind::Snapshot, id: manifest.id() };
+    for proof in [None, Some(&proof)] {
+        let checked = Checked::History(history.clone());
+        let words = agrees(&checked, Format::Gitfast, &swhid, proof).unwrap_err().to_string();
+        assert!(words.contains("lossy"), "{words}");
+    }
 }
 
 #[test]
