@@ -1,5 +1,5 @@
-//! One mirror: a bare repository in `<data>/origins`, which only git writes. Owns its name, its lock
-//! and what is in it.
+//! One mirror: a bare repository in `<data>/origins`, which only git writes, but for the list of refs of
+//! a first visit (`first`). Owns its name, its lock and what is in it.
 //!
 //! | refs | what |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! their objects are there, and what they lead to is kept before they are moved.
 
 use super::advertised::{Branches, Shown};
+use super::first;
 use super::run::{Bounds, Git, GitError};
 use super::url::Remote;
 use crate::archive::git::GitArchive;
@@ -110,7 +111,15 @@ impl Mirror {
 
     /// Fetches what `branches` lead to, and keeps what the branches of before led to.
     pub(super) fn fetch(&self, git: &Git<'_>, remote: &Remote, branches: &Branches) -> Result<(), GitError> {
-        let leaving: Vec<Sha1Git> = self.tips(git)?.difference(&branches.ids()).copied().collect();
+        let tips = self.tips(git)?;
+        if tips.is_empty() && !self.path.join(first::PACKED_REFS).exists() {
+            match first::fetch(&self.path, git, remote, branches) {
+                // What a branch led to is gone, or the server gives nothing by id: by name then.
+                Err(GitError::Failed(words)) => tracing::debug!(words, "a first visit by ids failed"),
+                done => return done,
+            }
+        }
+        let leaving: Vec<Sha1Git> = tips.difference(&branches.ids()).copied().collect();
         self.update_refs(git, &leaving, |id| format!("update refs/larder/keep/{id} {id}\n"))?;
         let mut args = vec![
             "fetch",
@@ -183,7 +192,7 @@ impl Mirror {
     }
 }
 
-fn bounds(output: u64, folder: &Path) -> Bounds<'_> {
+pub(super) fn bounds(output: u64, folder: &Path) -> Bounds<'_> {
     Bounds { output, folder: Some(folder) }
 }
 

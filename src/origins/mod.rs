@@ -8,6 +8,7 @@
 //! | `url` | which URLs may be mirrored |
 //! | `advertised` | branches to a manifest; pure |
 //! | `run` | git, its environment and its limits |
+//! | `first` | the first fetch into a mirror, by ids |
 //! | `mirror` | one mirror: its lock, its refs, what a crash leaves |
 //! | `resolve` | the objects behind a branch, a tag or an id |
 //! | `local` | the snapshots of repositories that are there already |
@@ -16,6 +17,7 @@
 //! names is there writes the manifest and then the visit: a visit that was noted as full is one.
 
 mod advertised;
+mod first;
 mod local;
 mod mirror;
 mod resolve;

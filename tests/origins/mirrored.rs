@@ -1,7 +1,7 @@
 //! Mirrors that are added, visited and removed, and what they keep.
 
-use super::common::git;
 use super::common::server::Server;
+use super::common::{git, git_line};
 use super::remote::GitHttp;
 use super::{by_python, commit, file_url, mirror, ok, origin, refused, repository, resolve, snapshot};
 use larder::verify::{Proof, Proven};
@@ -40,6 +40,40 @@ fn a_mirror_is_added_visited_and_its_snapshot_is_the_one_git_shows() {
     assert_eq!(ok(&origin(data.path(), &["list"])), "");
     let left = std::fs::read_dir(data.path().join("origins")).unwrap().flatten();
     assert!(left.into_iter().all(|entry| entry.path().extension().is_some_and(|ext| ext == "lock")));
+}
+
+#[test]
+fn a_first_visit_makes_the_refs_that_a_fetch_would_and_no_file_for_each() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let repository = repository(folder.path());
+    let main = git_line(&["rev-parse", "main"], &repository);
+    for number in 0..50 {
+        git(&["update-ref", &format!("refs/heads/b{number}"), &main], &repository);
+    }
+    git(&["symbolic-ref", "refs/heads/alias", "refs/heads/b1"], &repository);
+    git(&["update-ref", "--no-deref", "HEAD", &main], &repository);
+    let url = file_url(&repository);
+    ok(&origin(data.path(), &["add", &url]));
+    let words = ok(&origin(data.path(), &["visit", &url]));
+    assert_eq!(snapshot(&words), by_python(&repository));
+
+    let mirror = mirror(data.path());
+    let refs = |path: &std::path::Path| git_line(&["for-each-ref", "--format=%(objectname) %(refname)"], path);
+    let of_mirror = refs(&mirror);
+    git(&["init", "-q", "--bare", "fetched"], folder.path());
+    let fetched = folder.path().join("fetched");
+    let specs = ["+refs/*:refs/larder/now/*", "+HEAD:refs/larder/head", "^refs/pull/*/merge", "^refs/changes/*"];
+    git(&[&["fetch", "-q", "--no-tags", &url][..], &specs].concat(), &fetched);
+    assert_eq!(of_mirror, refs(&fetched));
+    assert!(of_mirror.lines().count() > 50);
+    let loose = std::fs::read_dir(mirror.join("refs")).unwrap().flatten().map(|entry| entry.file_name());
+    assert_eq!(loose.filter(|name| name == "larder").count(), 0, "a folder for refs was made");
+
+    // The next visits go on from there.
+    git(&["update-ref", "-d", "refs/heads/b7"], &repository);
+    git(&["symbolic-ref", "HEAD", "refs/heads/main"], &repository);
+    assert_eq!(snapshot(&ok(&origin(data.path(), &["visit", &url]))), by_python(&repository));
+    assert!(!refs(&mirror).contains("now/heads/b7") && refs(&mirror).contains("now/heads/b8"));
 }
 
 #[test]
