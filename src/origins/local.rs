@@ -9,7 +9,7 @@ use crate::archive::{Archive as _, ArchiveError};
 use crate::catalogue::{Catalogue, CatalogueError, Outcome};
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -67,7 +67,6 @@ impl Locals {
     pub fn look(&mut self, clock: &dyn Fn() -> Timestamp, stop: &dyn Fn() -> bool) -> Result<u64, CatalogueError> {
         let mut new = 0;
         let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
-        let mut seen = HashSet::new();
         // One from the beginning to the end of a look.
         let archive = self.repositories.archive();
         for repository in archive.repositories() {
@@ -78,10 +77,6 @@ impl Locals {
                 continue;
             }
             let url = self.url(&repository);
-            if !seen.insert(url.clone()) {
-                tracing::debug!(url, "two repositories have one URL: only the first has snapshots");
-                continue;
-            }
             let began = Instant::now();
             if self.look_at(&archive, &repository, &url, clock)? {
                 new += 1;

@@ -38,6 +38,25 @@ fn repositories_in_an_archive_are_origins_and_none_of_their_paths_shows() {
     assert_eq!(server.get(&format!("/vault/resolve?origin={}&ref=broken", escaped(url))).status, 404);
 }
 
+#[test]
+fn two_repositories_of_one_name_are_two_origins() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let repositories = ["a", "b"].map(|name| {
+        let parent = folder.path().join(name);
+        std::fs::create_dir(&parent).unwrap();
+        let repository = repository(&parent);
+        commit(&repository, name, name);
+        repository
+    });
+    // Given as repositories, then as folders; the first that was given has the plain URL.
+    let folders = [1, 0].map(|at| repositories[at].parent().unwrap());
+    for given in [[&*repositories[1], &*repositories[0]], folders] {
+        let server = Server::start(data.path(), &given, &["--snapshot-interval", "100ms"]);
+        wait(&server, "local:r.git", &by_python(&repositories[1]));
+        wait(&server, "local:a/r.git", &by_python(&repositories[0]));
+    }
+}
+
 /// The id of the snapshot of a repository that lies here: what `ls-remote` leaves out of an unborn HEAD
 /// is in it.
 fn by_its_refs(repository: &Path) -> String {

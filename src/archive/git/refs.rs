@@ -7,6 +7,7 @@ use super::packs::ObjectDir;
 use crate::key::Sha1Git;
 use gix_ref::file::Store;
 use gix_ref::{Reference, Target};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,7 +24,8 @@ const GRANULARITY: Duration = Duration::from_secs(2);
 pub struct Repository {
     git_dir: PathBuf,
     /// Its path below the folder that was given, without `/.git` at the end; the last part of its own
-    /// path when it was itself given.
+    /// path when it was itself given. Where another one has that name, as much of the path that was
+    /// given stands before it as tells them apart: the one of the path given first has the plain name.
     pub name: PathBuf,
 }
 
@@ -36,26 +38,43 @@ pub enum RefTarget {
     Symbolic(Vec<u8>),
 }
 
-/// The repositories of these `objects` directories, in order of path.
+/// The repositories of these `objects` directories: in order of the paths that were given, then of
+/// their own. No two have one name.
 pub(super) fn repositories(given: &[PathBuf], dirs: &[Arc<ObjectDir>]) -> Vec<Repository> {
     let is_repository = |git_dir: &Path| git_dir.join("HEAD").is_file() && git_dir.join("refs").is_dir();
-    let mut found: Vec<Repository> = dirs
-        .iter()
-        .filter_map(|dir| dir.path.parent().filter(|git_dir| is_repository(git_dir)))
-        .map(|git_dir| Repository { name: name(given, git_dir), git_dir: git_dir.to_owned() })
-        .collect();
-    found.sort_by(|one, other| one.git_dir.cmp(&other.git_dir));
-    found
+    let git_dirs = dirs.iter().filter_map(|dir| dir.path.parent().filter(|git_dir| is_repository(git_dir)));
+    let mut found: Vec<_> = git_dirs.map(|git_dir| (root(given, work_dir(git_dir)), git_dir)).collect();
+    found.sort();
+    let mut taken = HashSet::new();
+    let mut named = Vec::new();
+    for (root, git_dir) in found {
+        let name = free_name(given.get(root), work_dir(git_dir), &taken);
+        taken.insert(name.clone());
+        named.push(Repository { git_dir: git_dir.to_owned(), name });
+    }
+    named
 }
 
-fn name(given: &[PathBuf], git_dir: &Path) -> PathBuf {
-    let work_dir = git_dir.parent().filter(|_| git_dir.ends_with(".git")).unwrap_or(git_dir);
-    let below =
-        given.iter().filter_map(|path| work_dir.strip_prefix(path).ok()).min_by_key(|path| path.as_os_str().len());
-    match below {
-        Some(path) if !path.as_os_str().is_empty() => path.to_owned(),
-        _ => work_dir.file_name().map(PathBuf::from).unwrap_or_default(),
-    }
+/// The repository of a `.git` is called as the folder it is in.
+fn work_dir(git_dir: &Path) -> &Path {
+    git_dir.parent().filter(|_| git_dir.ends_with(".git")).unwrap_or(git_dir)
+}
+
+/// Which of the given paths a repository lies below, the outermost of several.
+fn root(given: &[PathBuf], work_dir: &Path) -> usize {
+    let above = (0..given.len()).filter(|at| work_dir.starts_with(&given[*at]));
+    above.min_by_key(|at| given[*at].as_os_str().len()).unwrap_or(given.len())
+}
+
+/// The path below the given one, and before it as much of that as it takes to be called otherwise than
+/// those that were named already.
+fn free_name(root: Option<&PathBuf>, work_dir: &Path, taken: &HashSet<PathBuf>) -> PathBuf {
+    let parts: Vec<_> = work_dir.iter().skip(1).collect();
+    let below = root.and_then(|root| work_dir.strip_prefix(root).ok()).map_or(0, |path| path.iter().count());
+    let last = |count: usize| parts[parts.len() - count..].iter().collect::<PathBuf>();
+    let lengths = below.clamp(1.min(parts.len()), parts.len())..=parts.len();
+    let free = lengths.map(last).find(|name| !taken.contains(name));
+    free.unwrap_or_else(|| work_dir.to_owned())
 }
 
 impl Repository {
@@ -125,5 +144,34 @@ fn target(reference: &Reference) -> Option<RefTarget> {
     match &reference.target {
         Target::Object(id) => Sha1Git::from_slice(id.as_slice()).map(RefTarget::Object),
         Target::Symbolic(name) => Some(RefTarget::Symbolic(name.as_bstr().to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(given: &[&str], work_dirs: &[&str]) -> Vec<String> {
+        let given: Vec<PathBuf> = given.iter().map(PathBuf::from).collect();
+        let mut taken = HashSet::new();
+        let mut found: Vec<_> = work_dirs.iter().map(|path| (root(&given, Path::new(path)), Path::new(path))).collect();
+        found.sort();
+        let mut names = Vec::new();
+        for (root, path) in found {
+            let name = free_name(given.get(root), path, &taken);
+            assert!(taken.insert(name.clone()), "{}", name.display());
+            names.push(name.to_str().unwrap().to_owned());
+        }
+        names
+    }
+
+    #[test]
+    fn repositories_of_one_name_are_told_apart_by_the_paths_that_were_given() {
+        assert_eq!(names(&["/srv/b", "/srv/a"], &["/srv/a/x.git", "/srv/b/x.git"]), ["x.git", "a/x.git"]);
+        assert_eq!(names(&["/u/a/p", "/u/b/p", "/v/b/p"], &["/u/a/p", "/u/b/p", "/v/b/p"]), ["p", "b/p", "v/b/p"]);
+        assert_eq!(names(&["/srv"], &["/srv/a/x.git", "/srv/b/x.git"]), ["a/x.git", "b/x.git"]);
+        assert_eq!(names(&["/srv", "/srv/a"], &["/srv/a/x.git"]), ["a/x.git"], "the outermost counts");
+        assert_eq!(names(&["/one"], &["/elsewhere/y.git"]), ["y.git"], "a worktree's repository may lie elsewhere");
+        assert_eq!(names(&["/"], &["/"]), [""]);
     }
 }
