@@ -93,7 +93,7 @@ fn no_byte_of_a_bundle_changes_unnoticed_and_no_proof_is_needed() {
     let folder = TempDir::new().unwrap();
     git(&["init", "-q", "--bare", "-b", "main", "."], folder.path());
     let stream = "commit refs/heads/main\ncommitter C <c@example.org> 0 +0000\ndata 1\nxM 644 inline f\ndata 1\nx\n\
-                  reset refs/heads/a\nfrom refs/heads/main^0\n\n\
+                  reset refs/heads/a\nfrom refs/heads/main\n\n\
                   tag v1\nfrom refs/heads/main\ntagger T <t@example.org> 0 +0000\ndata 1\nt\n";
     let mut import = git_command(folder.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
     import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
