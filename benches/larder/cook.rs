@@ -123,25 +123,37 @@ pub(super) fn timed(command: &mut Command) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The most anonymous memory that a process held, with those it started, in KiB, as seen every two
-/// milliseconds.
-pub(super) fn peak_anonymous(mut child: Child) -> u64 {
-    let mut peak = 0;
+/// The most memory of a child and its own children at a time, in KiB: anonymous, and all that is
+/// resident, files mapped from the page cache included (a page that two of them map counts twice).
+pub(super) struct Peak {
+    pub(super) anonymous: u64,
+    pub(super) resident: u64,
+}
+
+/// Waits for a child and watches its memory.
+pub(super) fn peak(mut child: Child) -> Peak {
+    let mut peak = Peak { anonymous: 0, resident: 0 };
     while child.try_wait().unwrap().is_none() {
-        peak = peak.max(anonymous(child.id()));
+        peak.anonymous = peak.anonymous.max(memory(child.id(), "RssAnon:"));
+        peak.resident = peak.resident.max(memory(child.id(), "VmRSS:"));
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(child.wait().unwrap().success());
     peak
 }
 
-fn anonymous(process: u32) -> u64 {
+/// The anonymous part of [`peak`] alone.
+pub(super) fn peak_anonymous(child: Child) -> u64 {
+    peak(child).anonymous
+}
+
+fn memory(process: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let own: u64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .find_map(|found| found.strip_prefix(line))
         .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
         .unwrap_or(0);
     let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    own + children.split_whitespace().filter_map(|id| id.parse().ok()).map(anonymous).sum::<u64>()
+    own + children.split_whitespace().filter_map(|id| id.parse().ok()).map(|id| memory(id, line)).sum::<u64>()
 }

@@ -2,7 +2,7 @@
 
 use super::common::fixtures::{REAL, fixture};
 use super::common::git_command;
-use super::cook::{peak_anonymous, remove, timed};
+use super::cook::{Peak, peak, remove, timed};
 use super::kit::snapshot;
 use super::{median, spread};
 use larder::catalogue::{Access, Catalogue};
@@ -21,7 +21,7 @@ const REPOSITORIES: &str = "LARDER_BENCH_REPOSITORIES";
 /// --all` and then `git index-pack` of the bundle's pack.
 pub(super) fn beside_git() {
     println!("\ncook of a snapshot, beside git bundle create --all and git index-pack ({ROUNDS} rounds in turn)");
-    println!("  larder/git wall: min / median / max; larder/git size; peak anonymous memory");
+    println!("  larder/git wall: min / median / max; larder/git size; peak memory");
     for repository in repositories() {
         let out = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let data = out.path().join("data");
@@ -61,12 +61,18 @@ pub(super) fn beside_git() {
                 remove(&data, &key);
             }
         }
-        let key = format!("snapshot/{id}.bundle");
-        let ours = peak_anonymous(larder(&data, &repository, &key).spawn().unwrap());
-        let theirs_bundle = peak_anonymous(bundle(&repository, &theirs).spawn().unwrap());
-        let theirs_index = peak_anonymous(index(&theirs, out.path()).spawn().unwrap());
-        println!("    {} MiB, git {} and {} MiB", ours >> 10, theirs_bundle >> 10, theirs_index >> 10);
+        for ext in ["git.tar", "bundle"] {
+            let key = format!("snapshot/{id}.{ext}");
+            show(ext, &peak(larder(&data, &repository, &key).spawn().unwrap()));
+            remove(&data, &key);
+        }
+        show("git bundle", &peak(bundle(&repository, &theirs).spawn().unwrap()));
+        show("git index-pack", &peak(index(&theirs, out.path()).spawn().unwrap()));
     }
+}
+
+fn show(what: &str, peak: &Peak) {
+    println!("    {what:14} {} MiB anonymous, {} MiB resident", peak.anonymous >> 10, peak.resident >> 10);
 }
 
 fn repositories() -> Vec<PathBuf> {
