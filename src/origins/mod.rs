@@ -215,9 +215,12 @@ impl Origins {
         mirror.prepare(&git)?;
         for _ in 0..ROUNDS {
             let branches = Branches::parse(&mirror.list(&git, &remote)?)?;
-            let before = draw(mirror, &branches)?;
-            if before.missing.is_empty() && Some(before.manifest.id()) == origin.snapshot {
-                return Ok(before.manifest);
+            // Of a first visit nothing is there yet, and looking for each branch would only take time.
+            if origin.snapshot.is_some() {
+                let before = draw(mirror, &branches)?;
+                if before.missing.is_empty() && Some(before.manifest.id()) == origin.snapshot {
+                    return Ok(before.manifest);
+                }
             }
             mirror.fetch(&git, &remote, &branches)?;
             let drawn = draw(mirror, &branches)?;
