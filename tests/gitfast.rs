@@ -10,6 +10,8 @@ mod flips;
 mod model;
 #[path = "gitfast/odd.rs"]
 mod odd;
+#[path = "gitfast/served.rs"]
+mod served;
 #[path = "gitfast/workshop.rs"]
 mod workshop;
 

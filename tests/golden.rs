@@ -7,6 +7,7 @@ mod common;
 
 use common::fixtures::{WELL_FORMED, fixture};
 use common::server::Server;
+use larder::key::ObjectKind;
 use std::fmt::Write;
 use tempfile::TempDir;
 
@@ -18,9 +19,17 @@ fn the_bundles_of_the_fixtures_have_their_golden_digests() {
         let (fixture, data) = (fixture(name), TempDir::new().unwrap());
         let server = Server::start(data.path(), &[&fixture.path], &[]);
         for object in fixture.cookable() {
-            for format in ["tar.gz", "tar", "tar.zst", "zip"] {
+            for format in ["tar.gz", "tar", "tar.zst", "zip", "gitfast.gz"] {
+                if format == "gitfast.gz" && object.kind == ObjectKind::Directory {
+                    continue;
+                }
                 let key = format!("{}/{}.{format}", object.kind, object.id);
                 let status = server.cook(&key);
+                // What fast-import has no word for is pinned too: it must neither grow nor shrink unseen.
+                if status["error"]["code"] == "not-representable" {
+                    writeln!(actual, "not-representable {name} {} {key}", object.name).unwrap();
+                    continue;
+                }
                 assert_eq!(status["status"], "done", "{name} {key}: {}", status["error"]);
                 let digest = status["blake3"].as_str().unwrap();
                 writeln!(actual, "{digest} {name} {} {key}", object.name).unwrap();
