@@ -1,0 +1,6 @@
+//! Lists of entity tags.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("etag", bytes);
+});

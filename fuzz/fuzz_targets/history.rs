@@ -1,0 +1,6 @@
+//! `git.tar` and `bundle` bundles.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("history", bytes);
+});

@@ -1,0 +1,6 @@
+//! Manifests of snapshots.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("manifest", bytes);
+});

@@ -1,0 +1,6 @@
+//! URLs of origins.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("url", bytes);
+});

@@ -1,0 +1,6 @@
+//! `zip` bundles.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("zip", bytes);
+});

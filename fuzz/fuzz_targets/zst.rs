@@ -1,0 +1,6 @@
+//! `tar.zst` bundles.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    larder_fuzz::run("zst", bytes);
+});

@@ -1,0 +1,55 @@
+//! Objects of git and of Software Heritage, and proofs made of them.
+
+use larder::archive::object::{TreeEntry, check_flat, commit_tree, tag_target, tree_entries};
+use larder::archive::snapshot::Manifest;
+use larder::key::{ObjectKind, Sha1Git, Swhid};
+use larder::verify::Proof;
+
+/// The manifest of a snapshot: what is taken is written the same, and no alias is followed for ever.
+pub fn manifest(bytes: &[u8]) -> bool {
+    let Ok(manifest) = Manifest::decode(bytes) else { return false };
+    assert_eq!(manifest.encode(), bytes);
+    for (name, target) in manifest.iter() {
+        assert_eq!(manifest.get(name), Some(target));
+        assert!(manifest.find(name).is_some());
+        let _ = manifest.follow(target);
+    }
+    true
+}
+
+/// Proofs: nothing has an id of all zeros.
+pub fn proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = Proof::decode(bytes) else { return false };
+    for kind in [ObjectKind::Revision, ObjectKind::Release, ObjectKind::Snapshot] {
+        assert!(proof.check(&Swhid { kind, id: Sha1Git::NULL }).is_err());
+    }
+    true
+}
+
+/// The first lines of tags and commits.
+pub fn tag(bytes: &[u8]) -> bool {
+    let (tag, tree) = (tag_target(bytes), commit_tree(bytes));
+    if let Ok((id, object_type)) = &tag {
+        assert!(bytes.starts_with(format!("object {id}\ntype {object_type}\ntag ").as_bytes()));
+    }
+    if let Ok(id) = &tree {
+        assert!(bytes.starts_with(format!("tree {id}\n").as_bytes()));
+    }
+    tag.is_ok() || tree.is_ok()
+}
+
+/// The tree decoder and the checks of a flat bundle: what decodes is within the bytes given, and
+/// what passes the checks is safe to write below a folder.
+pub fn tree(bytes: &[u8]) -> bool {
+    let Ok(entries) = tree_entries(bytes).collect::<Result<Vec<TreeEntry<'_>>, _>>() else { return false };
+    let length: usize = entries.iter().map(|entry| entry.mode.len() + entry.name.len() + 22).sum();
+    assert_eq!(length, bytes.len());
+    if check_flat(&entries).is_err() {
+        return false;
+    }
+    for entry in entries {
+        assert!(!entry.name.is_empty() && entry.name != b"." && entry.name != b"..");
+        assert!(!entry.name.contains(&b'/') && !entry.name.eq_ignore_ascii_case(b".git"));
+    }
+    true
+}

@@ -1,0 +1,166 @@
+//! What the fuzz targets start from: small real inputs, cooked from the fixtures, and words by hand.
+
+use crate::common::fixtures::fixture;
+use flate2::read::MultiGzDecoder;
+use larder::archive::git::GitArchive;
+use larder::archive::snapshot::{Manifest, Target};
+use larder::archive::{Archive, Reader};
+use larder::cook::history::{self, Subject};
+use larder::cook::{self, Control, Root, proof};
+use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+/// Inputs by target, each one that the target takes.
+pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
+    // Of the second, fast-import can make everything.
+    let (plain, octopus) = (Source::new("plain"), Source::new("octopus"));
+    let head = Subject::Revision(plain.id("head"));
+    let [tar, tar_gz, tar_zst, zip] =
+        [Format::Tar, Format::TarGz, Format::TarZst, Format::Zip].map(|format| plain.flat(format));
+    let stream = |revision: &str| inflated(&octopus.history(&Subject::Revision(octopus.id(revision)), Format::Gitfast));
+    let (manifest, v1) = (manifest(&plain), plain.id("v1"));
+    let mut reader = plain.archive.reader();
+    let proven = |reader: &mut dyn Reader, kind, id| proof::proof(reader, kind, id).unwrap().unwrap();
+    BTreeMap::from([
+        ("access_log", vec![log_line(&plain)]),
+        (
+            "archive",
+            vec![packed(0, &tar), packed(1, &tar_gz), packed(2, &bzip2(&tar)), packed(3, &tar), packed(4, &zip)],
+        ),
+        ("bundle", vec![tar, tar_gz]),
+        ("etag", ["*", "\"x\", W/\"6553f100-123\"", "\"6553f100-123\""].map(Vec::from).to_vec()),
+        ("gitfast", vec![stream("base"), stream("merge")]),
+        ("history", [Format::GitTar, Format::Bundle].map(|format| plain.history(&head, format)).to_vec()),
+        ("key", vec![format!("directory/{v1}.tar.gz").into(), format!("swh:1:rel:{v1}").into()]),
+        ("manifest", vec![manifest.encode()]),
+        ("pack", packs()),
+        (
+            "proof",
+            vec![
+                proven(&mut *reader, ObjectKind::Revision, &plain.id("head")),
+                proven(&mut *reader, ObjectKind::Release, &v1),
+                proof::of_snapshot(&manifest),
+            ],
+        ),
+        ("range", ["bytes=0-0,7-", "bytes=-5", "bytes=1-2, 4-8"].map(ranged).to_vec()),
+        ("tag", [plain.id("head"), v1].map(|id| content(&mut *reader, &id)).to_vec()),
+        ("tree", vec![content(&mut *reader, &plain.id("root"))]),
+        ("url", ["https://example.org/x.git", "ssh://git@[::1]:22/x", "file:///srv/x"].map(Vec::from).to_vec()),
+        ("zip", vec![zip]),
+        ("zst", vec![tar_zst]),
+    ])
+}
+
+/// A fixture and its objects.
+struct Source {
+    ids: crate::common::fixtures::Fixture,
+    archive: GitArchive,
+}
+
+impl Source {
+    fn new(name: &str) -> Self {
+        let ids = fixture(name);
+        let archive = GitArchive::new(vec![ids.path.clone()]).unwrap();
+        assert!(archive.discover() > 0);
+        Self { ids, archive }
+    }
+
+    fn id(&self, name: &str) -> Sha1Git {
+        self.ids.id(name).id
+    }
+
+    fn flat(&self, format: Format) -> Vec<u8> {
+        let (mut out, scratch) = (Vec::new(), std::env::temp_dir());
+        let order = cook::Order {
+            archive: &self.archive,
+            root: Root::Directory(self.id("root")),
+            format,
+            threads: 1,
+            max_size: 1 << 30,
+            scratch: &scratch,
+            control: &Control::default(),
+        };
+        cook::cook(&order, &mut out).unwrap();
+        out
+    }
+
+    fn history(&self, subject: &Subject, format: Format) -> Vec<u8> {
+        let Subject::Revision(id) = subject else { panic!("a seed is of a revision") };
+        let (mut out, scratch) = (Vec::new(), std::env::temp_dir());
+        let order = history::Order {
+            archive: &self.archive,
+            swhid: Swhid { kind: ObjectKind::Revision, id: *id },
+            subject: subject.clone(),
+            format,
+            threads: 1,
+            max_size: 1 << 30,
+            lossy: false,
+            scratch: &scratch,
+            room: &|_| Ok(()),
+            control: &Control::default(),
+        };
+        history::cook(&order, &mut out).unwrap();
+        out
+    }
+}
+
+fn content(reader: &mut dyn Reader, id: &Sha1Git) -> Vec<u8> {
+    let mut content = Vec::new();
+    reader.find(id, &mut content).unwrap().unwrap();
+    content
+}
+
+fn manifest(plain: &Source) -> Manifest {
+    let mut manifest = Manifest::default();
+    for (name, target) in [
+        ("HEAD", Target::Alias(b"refs/heads/main".to_vec())),
+        ("refs/heads/gone", Target::Dangling),
+        ("refs/heads/main", Target::Object(ObjectKind::Revision, plain.id("head"))),
+        ("refs/tags/v1", Target::Object(ObjectKind::Release, plain.id("v1"))),
+    ] {
+        assert!(manifest.insert(name.as_bytes(), target));
+    }
+    manifest
+}
+
+fn log_line(plain: &Source) -> Vec<u8> {
+    let path = format!("/vault/directory/{}.tar.gz", plain.id("root"));
+    format!("larder1\t1700000000.000\t::1\t-\tGET\t200\t291\t291\t-\t-\tOK\t{path}").into()
+}
+
+fn ranged(field: &str) -> Vec<u8> {
+    [&100_u64.to_le_bytes(), field.as_bytes()].concat()
+}
+
+fn packed(packing: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[packing], bytes].concat()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn inflated(gz: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    MultiGzDecoder::new(gz).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Entries as the target `pack` has them: type, distance of the base, length, content.
+fn packs() -> Vec<Vec<u8>> {
+    let entry = |code: u8, back: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap();
+        [&[code, back][..], &length.to_le_bytes(), content].concat()
+    };
+    let (blob, delta) = (2, 4);
+    let base = entry(blob, 0, b"some text, some more text\n");
+    // Copies 10 bytes from 5 on, and puts an "x" behind them.
+    let copies = entry(delta, 1, &[26, 11, 0x91, 5, 10, 1, b'x']);
+    let of_that = entry(delta, 1, &[11, 3, 0x90, 2, 1, b'y']);
+    let of_the_first = entry(delta, 3, &[26, 52, 0x90, 26, 0x90, 26]);
+    let tree_and_tagged = [entry(1, 0, b""), base.clone()].concat();
+    vec![[base, copies, of_that, of_the_first].concat(), tree_and_tagged]
+}
