@@ -7,6 +7,7 @@ use super::{History, Seen, VerifyError};
 use crate::archive::snapshot::{MAX_MANIFEST, Manifest};
 use crate::archive::{ObjectType, object};
 use crate::cook::history::git_tar::{CONFIG, MANIFEST, PACKED_REFS, UNBORN};
+use crate::cook::history::peeled::Peeled;
 use crate::cook::history::{Head, index, is_ref_name};
 use crate::cook::tarball::{self, BLOCK, PlainMember, write_plain};
 use crate::key::Sha1Git;
@@ -79,6 +80,11 @@ fn refs(listed: &[u8], found: &Found, tar: &Tar<'_>) -> Result<Vec<(Vec<u8>, Sha
     let wrong = || tar.wrong("the refs are not as larder lists them");
     let mut refs = Vec::<(Vec<u8>, Sha1Git)>::new();
     let mut again = PACKED_REFS.to_vec();
+    let mut peeled = Peeled::default();
+    let target = |tag: &Sha1Git| {
+        let content = found.tags.get(tag).ok_or_else(wrong)?;
+        object::tag_target(content).map_err(|_| wrong())
+    };
     let lines = listed.strip_prefix(PACKED_REFS).ok_or_else(wrong)?;
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"^")) {
         let (id, name) = line.split_at_checked(41).ok_or_else(wrong)?;
@@ -91,19 +97,11 @@ fn refs(listed: &[u8], found: &Found, tar: &Tar<'_>) -> Result<Vec<(Vec<u8>, Sha
         again.extend_from_slice(name);
         again.push(b'\n');
         if found.type_of(&id) == Some(ObjectType::Tag) {
-            again.extend_from_slice(format!("^{}\n", peeled(found, &id).ok_or_else(wrong)?).as_bytes());
+            again.extend_from_slice(format!("^{}\n", peeled.of(&id, target)?).as_bytes());
         }
         refs.push((name.to_vec(), id));
     }
     if again == listed { Ok(refs) } else { Err(wrong()) }
-}
-
-fn peeled(found: &Found, tag: &Sha1Git) -> Option<Sha1Git> {
-    let mut id = *tag;
-    while let Some(content) = found.tags.get(&id) {
-        id = object::tag_target(content).ok()?.0;
-    }
-    Some(id)
 }
 
 /// Where HEAD points. Inside: `None` for what larder writes when it points nowhere.

@@ -2,6 +2,7 @@
 //! what stands in them.
 
 use super::packed::packed;
+use super::peeled::Peeled;
 use super::refs::{Head, Refs};
 use super::{Order, Subject};
 use crate::archive::{ObjectType, Reader, object};
@@ -65,31 +66,22 @@ pub(crate) fn head(refs: &Refs) -> Vec<u8> {
 
 /// The file `packed-refs`: all refs, so that one may be called as another's folder is.
 fn packed_refs(reader: &mut dyn Reader, refs: &Refs) -> Result<Vec<u8>, CookError> {
-    let mut text = PACKED_REFS.to_vec();
+    let (mut text, mut peeled, mut buf) = (PACKED_REFS.to_vec(), Peeled::default(), Vec::new());
+    // A tag was reached, and so is there.
+    let mut target = |id: &Sha1Git| {
+        reader.find(id, &mut buf)?.ok_or(CookError::Missing { id: *id })?;
+        object::tag_target(&buf).map_err(|error| CookError::Corrupt { id: *id, reason: error.to_string() })
+    };
     for one in &refs.list {
         text.extend_from_slice(one.target.to_string().as_bytes());
         text.push(b' ');
         text.extend_from_slice(&one.name);
         text.push(b'\n');
         if one.object_type == ObjectType::Tag {
-            text.extend_from_slice(format!("^{}\n", peeled(reader, &one.target)?).as_bytes());
+            text.extend_from_slice(format!("^{}\n", peeled.of(&one.target, &mut target)?).as_bytes());
         }
     }
     Ok(text)
-}
-
-/// What a tag, which was reached and so is there, leads to in the end.
-fn peeled(reader: &mut dyn Reader, tag: &Sha1Git) -> Result<Sha1Git, CookError> {
-    let (mut id, mut buf) = (*tag, Vec::new());
-    loop {
-        reader.find(&id, &mut buf)?.ok_or(CookError::Missing { id })?;
-        let corrupt = |error: object::HeaderError| CookError::Corrupt { id, reason: error.to_string() };
-        let (target, object_type) = object::tag_target(&buf).map_err(corrupt)?;
-        if object_type != ObjectType::Tag {
-            return Ok(target);
-        }
-        id = target;
-    }
 }
 
 struct Tar<'a> {

@@ -12,6 +12,7 @@ pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod pack;
 pub(crate) mod packed;
+pub(crate) mod peeled;
 mod plan;
 mod reach;
 mod ref_name;
