@@ -30,8 +30,8 @@ pub(super) struct Found {
     pub(super) tags: BTreeMap<Sha1Git, Vec<u8>>,
 }
 
-/// The most bytes of all tags together.
-const MAX_TAGS: usize = 256 << 20;
+/// The most bytes of all tags together, which are held.
+pub(super) const MAX_TAGS: usize = 256 << 20;
 const MAX_THREADS: usize = 8;
 /// An entry's header: a size of ten bytes at most, and an id or a distance.
 const MAX_HEADER: usize = 32;

@@ -6,6 +6,7 @@ use crate::archive::ObjectType;
 use crate::archive::object;
 use crate::cook::gitfast::{Commit, DONE, NOTHING, START, Tag, is_ref_name, unquote};
 use crate::key::Sha1Git;
+use crate::verify::pack::MAX_TAGS;
 use crate::verify::{History, Seen, VerifyError};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -23,6 +24,8 @@ pub(super) struct Import<R> {
     heads: BTreeMap<Vec<u8>, usize>,
     tags: BTreeMap<Vec<u8>, usize>,
     contents: BTreeMap<Sha1Git, Vec<u8>>,
+    /// The bytes in `contents`.
+    held: usize,
     /// The ref of the tag that was made by the command before.
     last_tag: Option<Vec<u8>>,
 }
@@ -47,6 +50,7 @@ impl<R: Read> Import<R> {
             heads: BTreeMap::new(),
             tags: BTreeMap::new(),
             contents: BTreeMap::new(),
+            held: 0,
             last_tag: None,
         }
     }
@@ -204,6 +208,10 @@ impl<R: Read> Import<R> {
         Tag::read(&content).map_err(|reason| self.lines.refuse(format!("a tag: {reason}")))?;
         let id = object::hash(ObjectType::Tag, &content).map_err(|error| self.lines.refuse(error.to_string()))?;
         self.add(id, ObjectType::Tag, 0)?;
+        self.held += content.len();
+        if self.held > MAX_TAGS {
+            return Err(self.lines.refuse("its tags together are too large"));
+        }
         self.contents.insert(id, content);
         let full = [b"refs/tags/", name].concat();
         if !is_ref_name(&full) || self.tags.insert(full.clone(), self.marks.len() - 1).is_some() {
@@ -271,3 +279,23 @@ impl<R: Read> Import<R> {
 
 const NO_MARK: &str = "a mark of nothing, or of something else";
 const SPELLING: &str = "a path is not quoted as larder does it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::MAX_STRUCTURE;
+
+    /// A few hundred kilobytes of gzip say this.
+    #[test]
+    fn tags_are_held_up_to_a_bound_however_many_there_are() {
+        let mut stream: Box<dyn Read> = Box::new(&b"feature done\nblob\nmark :1\ndata 1\nx\n"[..]);
+        let length = MAX_STRUCTURE - 1000;
+        for mark in 2..100 {
+            let head = format!("tag {mark}\nmark :{mark}\nfrom :1\ndata {length}\n").into_bytes();
+            let message = std::io::repeat(b'x').take(length);
+            stream = Box::new(stream.chain(std::io::Cursor::new(head)).chain(message).chain(&b"\n"[..]));
+        }
+        let error = Import::new(stream).run(&mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("its tags together"), "{error}");
+    }
+}
