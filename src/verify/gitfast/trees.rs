@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A directory is put together from so many others at most.
 const MAX_DEPTH: u8 = 64;
-/// Entries that are held taken apart from one commit to the next.
+/// Directories and entries that are held taken apart from one commit to the next.
 const MAX_HELD: usize = 1 << 18;
 /// No node, no base.
 const NONE: u32 = u32::MAX;
@@ -28,6 +28,9 @@ pub(super) struct Trees {
     /// Directories of the tree under way that were looked into, its root first.
     nodes: Vec<Node>,
     dirty: Vec<u32>,
+    /// What `nodes` hold at most. It is counted as it comes, those that became empty or went away too:
+    /// looking at all of them at each commit would take longer than all else.
+    held: usize,
 }
 
 /// A directory that is done.
@@ -105,7 +108,7 @@ impl Trees {
     pub(super) fn begin(&mut self, tree: Option<u32>) -> Result<(), String> {
         let stays = self.nodes.first().is_some_and(|root| root.kept == tree && tree.is_some());
         if !stays {
-            self.nodes.clear();
+            self.let_go();
             let root = self.open(tree, Node { parent: NONE, ..Node::default() })?;
             self.nodes.push(root);
         }
@@ -128,6 +131,7 @@ impl Trees {
     /// Sets a path.
     pub(super) fn set(&mut self, path: &[u8], mode: Mode, id: Sha1Git) -> Result<(), String> {
         let (node, name) = self.walk(path, true)?;
+        self.held += 1;
         let entries = &mut self.nodes[node as usize].entries;
         match entries.insert(name.into(), Entry { mode, id, node: NONE }) {
             Some(old) if old.mode == mode && old.id == id => Err("a path is set to what it is".to_owned()),
@@ -147,10 +151,15 @@ impl Trees {
             self.finish_node(0)?;
         }
         let kept = self.nodes[0].kept.ok_or("the tree has no root")?;
-        if self.nodes.iter().map(|node| node.entries.len()).sum::<usize>() > MAX_HELD {
-            self.nodes.clear();
+        if self.held > MAX_HELD {
+            self.let_go();
         }
         Ok((kept, self.kept[kept as usize].id))
+    }
+
+    fn let_go(&mut self) {
+        self.nodes.clear();
+        self.held = 0;
     }
 
     /// The directory that `path` is in, and its last name. All directories on the way will be done
@@ -196,7 +205,7 @@ impl Trees {
     }
 
     /// Takes a directory apart.
-    fn open(&self, kept: Option<u32>, mut node: Node) -> Result<Node, String> {
+    fn open(&mut self, kept: Option<u32>, mut node: Node) -> Result<Node, String> {
         node.kept = kept;
         if let Some(kept) = kept {
             node.bytes = self.bytes(kept);
@@ -207,6 +216,7 @@ impl Trees {
             let key = if mode == Mode::Directory { folder(entry.name) } else { entry.name.into() };
             node.entries.insert(key, Entry { mode, id: entry.id, node: NONE });
         }
+        self.held += 1 + node.entries.len();
         Ok(node)
     }
 
@@ -301,4 +311,30 @@ fn folder(name: &[u8]) -> Box<[u8]> {
 
 fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
     a.zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that comes with one commit and goes with the next is held empty, and counts.
+    #[test]
+    fn what_is_held_is_never_more_than_is_counted() {
+        let (mut trees, mut tree) = (Trees::default(), None);
+        for round in 0..200 {
+            let path = format!("{round}/x/y").into_bytes();
+            trees.begin(tree).unwrap();
+            trees.set(&path, Mode::File, Sha1Git::from_bytes([7; 20])).unwrap();
+            let with = trees.finish().unwrap().0;
+            trees.begin(Some(with)).unwrap();
+            trees.remove(&path).unwrap();
+            tree = Some(trees.finish().unwrap().0);
+            let entries: usize = trees.nodes.iter().map(|node| node.entries.len()).sum();
+            assert!(trees.nodes.len() > round && trees.held >= trees.nodes.len() + entries, "{}", trees.held);
+        }
+        trees.held = MAX_HELD + 1;
+        trees.begin(tree).unwrap();
+        trees.finish().unwrap();
+        assert!(trees.nodes.is_empty() && trees.held == 0);
+    }
 }
