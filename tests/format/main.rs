@@ -5,6 +5,7 @@
 
 mod document;
 mod memory;
+mod names;
 mod readers;
 mod refusals;
 mod same;
