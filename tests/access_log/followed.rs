@@ -158,6 +158,17 @@ fn what_was_logged_before_the_stop_is_written_then() {
 }
 
 #[test]
+fn what_was_logged_is_read_by_one_that_is_told_to_stop_before_it_begins() {
+    let mut desk = Desk::new(1);
+    let file = desk.open("");
+    desk.write(&file, 5);
+    let bell = Bell::default();
+    bell.stop();
+    follow(&desk.log, &desk.catalogue, &Arc::new(bell), &|| NOW);
+    assert_eq!(desk.hits(), 5);
+}
+
+#[test]
 fn one_follows_and_the_other_takes_over() {
     let mut desk = Desk::new(1);
     let file = desk.open("");

@@ -33,20 +33,23 @@ pub fn follow(log: &Log, catalogue: &Catalogue, bell: &Arc<Bell>, clock: &dyn Fn
     report(log, follower.round(clock, &mut more));
 }
 
-/// Waits until nobody else follows. `None` when it is to stop.
+/// Waits until nobody else follows, and looks once at least: what was added before larder was told to
+/// stop is read even when it was told so at once. `None` when it is to stop.
 fn take_turn(log: &Log, catalogue: &Catalogue, bell: &Bell) -> Option<Follower> {
     let mut said = false;
-    while !bell.is_stopped() {
+    loop {
         match Follower::try_new(log, catalogue) {
             Ok(Some(follower)) => return Some(follower),
             Ok(None) if said => {}
             Ok(None) => tracing::info!("another process follows the access log"),
             Err(error) => tracing::warn!(%error, "cannot follow the access log"),
         }
+        if bell.is_stopped() {
+            return None;
+        }
         said = true;
         bell.pause(log.interval);
     }
-    None
 }
 
 fn report(log: &Log, round: Result<Progress, LogError>) {
