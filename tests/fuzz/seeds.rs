@@ -46,7 +46,12 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("range", ["bytes=0-0,7-", "bytes=-5", "bytes=1-2, 4-8"].map(ranged).to_vec()),
         ("tag", [plain.id("head"), v1].map(|id| content(&mut *reader, &id)).to_vec()),
         ("tree", vec![content(&mut *reader, &plain.id("root"))]),
-        ("url", ["https://example.org/x.git", "ssh://git@[::1]:22/x", "file:///srv/x"].map(Vec::from).to_vec()),
+        (
+            "url",
+            ["https://example.org/x.git", "ssh://git@[::1]:22/x", "file:///srv/x", "file:///srv://-/x"]
+                .map(Vec::from)
+                .to_vec(),
+        ),
         ("zip", vec![zip]),
         ("zst", vec![tar_zst]),
     ])
