@@ -5,7 +5,7 @@ use crate::trees::{Plan, everything};
 use crate::{bundle, verified};
 use larder::cook::{Control, Cooked, Order, Root, cook};
 use larder::key::Format;
-use larder::verify::flat_zip;
+use larder::verify::{flat_tar_zst, flat_zip};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Command;
@@ -85,12 +85,9 @@ fn a_name_is_marked_as_utf_8_exactly_when_it_must_be() {
     assert_eq!(flags(b"source/caf\xe9"), 0);
 }
 
-/// Over 4 GiB in one member, then a member that starts beyond 4 GiB.
-#[test]
-fn over_4_gib_are_a_zip_too() {
-    if std::env::var_os("LARDER_TEST_LONG").is_none() {
-        return;
-    }
+/// Over 8 GiB in one member, which is more than ustar can say and more than 4 GiB once deflated; one that
+/// is just so large that a zip says it in 64 bits; and one behind them, beyond 4 GiB.
+fn giant() -> (Memory, Root) {
     let mut archive = Memory::default();
     let huge = archive.noise((8 << 30) + 9);
     let large = archive.noise(0xff00_0000);
@@ -100,24 +97,52 @@ fn over_4_gib_are_a_zip_too() {
         ("100644", b"large".to_vec(), large),
         ("100644", b"small".to_vec(), small),
     ]);
-    let mut file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    (archive, Root::Directory(root))
+}
+
+/// Cooks that into a file, which has over 5 GiB, and asks these programs whether it is whole.
+fn giant_bundle(archive: &Memory, root: Root, format: Format, programs: &[&str]) -> NamedTempFile {
+    let suffix = format!(".{}", format.ext());
+    let mut file = tempfile::Builder::new().suffix(&suffix).tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (control, scratch) = (Control::default(), &std::env::temp_dir());
-    let order = Order {
-        archive: &archive,
-        root: Root::Directory(root),
-        format: Format::Zip,
-        threads: 2,
-        max_size: 1 << 40,
-        scratch,
-        control: &control,
-    };
+    let order = Order { archive, root, format, threads: 2, max_size: 1 << 40, scratch, control: &control };
     let Cooked { members, .. } = cook(&order, &mut file).unwrap();
     assert_eq!(members, 4);
     assert!(file.seek(SeekFrom::End(0)).unwrap() > 5 << 30);
-    assert_eq!(flat_zip(&File::open(file.path()).unwrap()).unwrap(), root);
-    python("import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None", &file);
-    for reader in ["unzip -tqq \"$1\"", "7z t -bso0 \"$1\"", "bsdtar -tf \"$1\" >/dev/null"] {
-        let status = Command::new("bash").args(["-ec", reader, "-"]).arg(file.path()).status().unwrap();
-        assert!(status.success(), "{reader}");
+    for program in programs {
+        let output = Command::new("bash").args(["-euc", program, "-"]).arg(file.path()).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
+    file
+}
+
+#[test]
+fn over_4_gib_are_a_zip_too() {
+    if std::env::var_os("LARDER_TEST_LONG").is_none() {
+        return;
+    }
+    let (archive, root) = giant();
+    let programs = [
+        "unzip -tqq \"$1\"",
+        "7z t -bso0 \"$1\"",
+        "[ \"$(bsdtar -xOf \"$1\" | wc -c)\" = 12868124686 ]",
+        "python3 -c 'import sys, zipfile; assert zipfile.ZipFile(sys.argv[1]).testzip() is None' \"$1\"",
+    ];
+    let file = giant_bundle(&archive, root, Format::Zip, &programs);
+    assert_eq!(Root::Directory(flat_zip(&File::open(file.path()).unwrap()).unwrap()), root);
+}
+
+#[test]
+fn over_4_gib_are_a_tar_zst_too() {
+    if std::env::var_os("LARDER_TEST_LONG").is_none() {
+        return;
+    }
+    let (archive, root) = giant();
+    let programs = [
+        "zstd -tq \"$1\"",
+        "[ \"$(tar --zstd -xOf \"$1\" | wc -c)\" = 12868124686 ]",
+        "[ \"$(bsdtar -xOf \"$1\" | wc -c)\" = 12868124686 ]",
+    ];
+    let file = giant_bundle(&archive, root, Format::TarZst, &programs);
+    assert_eq!(Root::Directory(flat_tar_zst(File::open(file.path()).unwrap()).unwrap()), root);
 }
