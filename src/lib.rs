@@ -1,7 +1,7 @@
 //! larder cooks bundles of source code from git objects once, keeps them as static files keyed by
 //! sha1git, and serves them with ETag and Range.
 //!
-//! This file is the map. Imports point down only; `tests/layers.rs` keeps it so.
+//! This file is the map. Imports point down only; `tests/library/layers.rs` keeps it so.
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|

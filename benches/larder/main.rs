@@ -15,7 +15,7 @@ mod cook;
 mod gitfast;
 mod history;
 mod hit;
-#[path = "../../tests/history/kit.rs"]
+#[path = "../../tests/library/history/kit.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod kit;
 mod latency;

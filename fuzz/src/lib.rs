@@ -1,6 +1,6 @@
 //! What each fuzz target does with its bytes. A body gives whether it took them for what it reads;
 //! what must hold of what it takes, it asserts. The targets hand bytes over and nothing else, and
-//! `tests/fuzz.rs` calls the same functions with seeds, so that none goes stale unnoticed.
+//! `tests/library/fuzz.rs` calls the same functions with seeds, so that none goes stale unnoticed.
 
 mod bundles;
 mod names;

@@ -9,7 +9,9 @@ pub(crate) mod contents;
 pub(crate) mod disk;
 pub(crate) mod fixtures;
 pub(crate) mod kitchenware;
+pub(crate) mod nginx;
 pub(crate) mod server;
+pub(crate) mod site;
 pub(crate) mod tree;
 
 use std::ffi::OsStr;

@@ -1,0 +1,18 @@
+//! The tests that go through larder's public types, and those that read its sources.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod archive_git;
+mod catalogue;
+mod catalogue_model;
+mod fixtures;
+mod format;
+mod fuzz;
+mod gitfast;
+mod history;
+mod http_server;
+mod layers;
+mod store;

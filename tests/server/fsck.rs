@@ -1,0 +1,10 @@
+//! `larder fsck` through the real binary: each kind of damage planted, reported, repaired and gone;
+//! a row whose file was deleted; a server at work meanwhile; itself killed at random.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod damage;
+mod larder;
+mod lost;
+mod meanwhile;
+mod stray;

@@ -1,0 +1,25 @@
+//! The tests that go through a larder that runs: over TCP, or by the command line.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backup;
+mod block;
+mod cli;
+mod dead;
+mod events;
+mod fsck;
+mod get;
+mod golden;
+mod hostile;
+mod limits;
+mod modes;
+mod origins;
+mod readers;
+mod reload;
+mod systemd;
+mod together;
+mod vault;
+mod verify_cli;

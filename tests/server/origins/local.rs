@@ -1,0 +1,96 @@
+//! Repositories under a `git` archive, which are origins by themselves.
+
+use super::{by_python, commit, escaped, repository, resolve};
+use crate::common::server::Server;
+use crate::common::{git, git_line};
+use serde_json::Value;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+#[test]
+fn repositories_in_an_archive_are_origins_and_none_of_their_paths_shows() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::create_dir(folder.path().join("team a")).unwrap();
+    let repository = repository(&folder.path().join("team a"));
+    let server = Server::start(data.path(), &[folder.path()], &["--snapshot-interval", "100ms"]);
+    let url = "local:team%20a/r.git";
+    let first = wait(&server, url, &by_python(&repository));
+    assert_eq!((first["local"].as_bool(), first["url"].as_str()), (Some(true), Some(url)));
+    let all = String::from_utf8(server.get("/origins").body).unwrap();
+    assert!(!all.contains(folder.path().to_str().unwrap()), "{all}");
+    assert_eq!(resolve(&server, url, "v1")["release"]["id"], git_line(&["rev-parse", "v1"], &repository));
+
+    // Loose and packed, an unborn HEAD, a broken ref, and a branch whose object is gone.
+    git(&["pack-refs", "--all"], &repository);
+    commit(&repository, "other", "y");
+    git(&["symbolic-ref", "HEAD", "refs/heads/unborn"], &repository);
+    let changed = wait(&server, url, &by_its_refs(&repository));
+    assert_ne!(changed["snapshot"], first["snapshot"]);
+    std::fs::write(repository.join("refs/heads/broken"), "no id\n").unwrap();
+    std::fs::write(repository.join("refs/heads/gone"), format!("{}\n", "1".repeat(40))).unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while server.get(&format!("/origins?url={}", escaped(url))).json()["origin"]["snapshot"] == changed["snapshot"] {
+        assert!(Instant::now() < deadline, "the new branches were never seen");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(server.get(&format!("/vault/resolve?origin={}&ref=gone", escaped(url))).status, 404, "it dangles");
+    assert_eq!(server.get(&format!("/vault/resolve?origin={}&ref=broken", escaped(url))).status, 404);
+}
+
+#[test]
+fn two_repositories_of_one_name_are_two_origins() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let repositories = ["a", "b"].map(|name| {
+        let parent = folder.path().join(name);
+        std::fs::create_dir(&parent).unwrap();
+        let repository = repository(&parent);
+        commit(&repository, name, name);
+        repository
+    });
+    // Given as repositories, then as folders; the first that was given has the plain URL.
+    let folders = [1, 0].map(|at| repositories[at].parent().unwrap());
+    for given in [[&*repositories[1], &*repositories[0]], folders] {
+        let server = Server::start(data.path(), &given, &["--snapshot-interval", "100ms"]);
+        wait(&server, "local:r.git", &by_python(&repositories[1]));
+        wait(&server, "local:a/r.git", &by_python(&repositories[0]));
+    }
+}
+
+/// The id of the snapshot of a repository that lies here: what `ls-remote` leaves out of an unborn HEAD
+/// is in it.
+fn by_its_refs(repository: &Path) -> String {
+    use larder::archive::snapshot::{Manifest, Target};
+    use larder::key::ObjectKind;
+    let unborn = git_line(&["symbolic-ref", "HEAD"], repository);
+    let mut manifest = Manifest::default();
+    manifest.insert(b"HEAD", Target::Alias(unborn.clone().into_bytes()));
+    manifest.insert(unborn.as_bytes(), Target::Dangling);
+    let refs = git(&["for-each-ref", "--format=%(objecttype) %(objectname) %(refname)"], repository);
+    for line in String::from_utf8(refs).unwrap().lines() {
+        let [word, id, name] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        if name.ends_with("/merge") || name.starts_with("refs/changes/") {
+            continue;
+        }
+        let kind = match word {
+            "commit" => ObjectKind::Revision,
+            "tag" => ObjectKind::Release,
+            _ => ObjectKind::Directory,
+        };
+        manifest.insert(name.as_bytes(), Target::Object(kind, id.parse().unwrap()));
+    }
+    manifest.id().to_string()
+}
+
+/// Waits until the snapshot of an origin is this one, and gives what is said of the origin.
+fn wait(server: &Server, url: &str, id: &str) -> Value {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let body = server.get(&format!("/origins?url={}", escaped(url))).json();
+        if body["origin"]["snapshot"]["id"] == id {
+            return body["origin"].clone();
+        }
+        assert!(Instant::now() < deadline, "{id} was never taken: {body}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
