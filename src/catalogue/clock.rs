@@ -117,4 +117,13 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_was_used_before_the_clock_was_set_back_keeps_its_place_in_the_past() {
+        let back = Clock { newest: 0, wall: 0 }.at(at(10_000_000)).at(at(6_000_000));
+        // Four thousand seconds ahead of the machine's clock, in the past too.
+        assert_eq!(back.place(at(5_990_000)), at(9_990_000));
+        assert_eq!(back.place(at(5_999_999)), at(9_999_999));
+        assert!(back.place(at(5_990_000)) < back.now());
+    }
 }

@@ -173,3 +173,26 @@ fn candidate(row: &Row<'_>, merits: bool) -> Result<Candidate, Fault> {
 fn names(connection: &Connection, file: FileId) -> Result<Vec<BundleKey>, Fault> {
     collect(connection, "SELECT kind, sha1git, format FROM bundle WHERE file = ?1", [file.0], |row| key(row, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Access;
+
+    #[test]
+    fn the_row_of_a_file_that_has_no_name_goes_when_it_is_collected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalogue.db");
+        let catalogue = Catalogue::open(&path, Access::Write).unwrap();
+        let sql = Connection::open(&path).unwrap();
+        let columns = "size, allocated, blake3, last_access, credit";
+        sql.execute(&format!("INSERT INTO file ({columns}) VALUES (1, 512, zeroblob(32), 7, 0)"), []).unwrap();
+        let file = FileId(sql.last_insert_rowid());
+        assert_eq!(catalogue.totals().unwrap().files, 1);
+        let collected = catalogue.collect(&[file], Timestamp::from_millis(7), None, |_| Ok(())).unwrap();
+        assert_eq!((collected.files, collected.names, collected.bytes), (1, 0, 512));
+        assert_eq!(catalogue.totals().unwrap().files, 0);
+        let left: i64 = sql.query_row("SELECT count(*) FROM file", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
+    }
+}

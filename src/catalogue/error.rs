@@ -1,5 +1,6 @@
 //! Why the catalogue could not answer: [`CatalogueError`] for callers, [`Fault`] inside.
 
+use super::file::Loss;
 use rusqlite::ErrorCode;
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +55,24 @@ pub enum CatalogueError {
         path: PathBuf,
         /// What it lies on.
         filesystem: &'static str,
+    },
+    /// Others write, and did not stop for as long as one could wait.
+    #[error("{action} in {}: another writes for too long", path.display())]
+    Busy {
+        /// What was to be done.
+        action: &'static str,
+        /// The catalogue.
+        path: PathBuf,
+    },
+    /// Its file is no longer the one that was opened.
+    #[error("the catalogue {} {loss} while larder had it open: nothing is read from it or written to it any more. \
+        Stop larder, put catalogue.db back from a backup or have `larder fsck --repair` make one of what the files \
+        tell, and start larder again", path.display())]
+    Lost {
+        /// The catalogue.
+        path: PathBuf,
+        /// What became of it.
+        loss: Loss,
     },
     /// It was opened with `Access::Read`.
     #[error("the catalogue was opened for reading only")]
@@ -115,9 +134,17 @@ impl CatalogueError {
             | Self::TooOld { .. }
             | Self::InUse { .. }
             | Self::Network { .. }
+            | Self::Busy { .. }
+            | Self::Lost { .. }
             | Self::ReadOnly
             | Self::Row { .. } => false,
         }
+    }
+
+    /// Whether another was writing, so that the same may well succeed in a moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
     }
 }
 
@@ -127,11 +154,17 @@ pub(super) enum Fault {
     Sql(rusqlite::Error),
     Files(io::Error),
     Row(&'static str),
+    /// The turn to write did not come in time.
+    Busy,
 }
 
 impl Fault {
     pub(super) fn during(self, action: &'static str, path: &std::path::Path) -> CatalogueError {
         match self {
+            Self::Sql(source) if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                CatalogueError::Busy { action, path: path.to_owned() }
+            }
+            Self::Busy => CatalogueError::Busy { action, path: path.to_owned() },
             Self::Sql(source) => CatalogueError::Sqlite { action, path: path.to_owned(), source },
             Self::Files(source) => CatalogueError::Files { action, source },
             Self::Row(what) => CatalogueError::Row { action, path: path.to_owned(), what },

@@ -13,9 +13,8 @@ use super::{Catalogue, CatalogueError, FileId, totals};
 use crate::bundle::FileFacts;
 use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction};
 use std::path::Path;
-use std::sync::PoisonError;
 
 /// The columns that [`shelved`] reads, of `bundle b` and `file f`.
 macro_rules! shelved_columns {
@@ -96,12 +95,13 @@ impl Catalogue {
         body: impl FnOnce(&Inspection<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let path = &self.shared.path;
-        let said = |error: rusqlite::Error| Fault::from(error).during("compare with the files", path);
+        let said = |fault: Fault| fault.during("compare with the files", path);
         let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(said)?;
+        self.look_after_file()?;
+        let mut writer = writer.lend(self.patience).map_err(said)?;
+        let transaction = writer.begin().map_err(said)?;
         let answer = body(&Inspection { transaction: &transaction, path, now })?;
-        transaction.commit().map_err(said)?;
+        transaction.commit().map_err(|error| said(error.into()))?;
         Ok(answer)
     }
 }

@@ -70,6 +70,17 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Opened, CatalogueError
     Ok(Opened { path, writer: Some(writer), reach: Reach::Live, hold: Some(hold) })
 }
 
+/// Whether there is no file, an empty one, or one without a table.
+pub(super) fn is_blank(path: &Path) -> Result<bool, CatalogueError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(failed("look at", path, error)),
+        Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Ok(true),
+        Ok(metadata) if metadata.is_file() => Ok(matches!(state(path, &connect_reader(path)?)?, State::New)),
+        Ok(_) => Err(CatalogueError::Foreign { path: path.to_owned() }),
+    }
+}
+
 /// Runs `body` on the catalogue at `path` with the lock held alone; it must exist.
 pub(super) fn alone<T>(
     path: &Path,

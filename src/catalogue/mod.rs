@@ -5,9 +5,9 @@
 //! no clock.
 //!
 //! # Locking
-//! One connection writes, behind a mutex that guards it and nothing else; every transaction that
+//! One connection writes, lent to one at a time in order of asking (`writer.rs`); every transaction that
 //! writes is `IMMEDIATE`, so that SQLite's write lock is what processes meet at and no transaction
-//! fails half way because another wrote. Up to eight connections read (`pool.rs`), each seeing the
+//! fails half way because another wrote. Both waits end at one deadline ([`Catalogue::hurried`]). Up to eight connections read (`pool.rs`), each seeing the
 //! last commit; they neither wait for the writer nor hinder it. No thread holds both. What may turn
 //! out to have nothing to do looks first with a reader.
 //!
@@ -27,6 +27,7 @@ mod block;
 mod clock;
 mod collect;
 mod error;
+mod file;
 mod finish;
 mod inspect;
 mod integrity;
@@ -41,6 +42,7 @@ mod queue;
 mod row;
 mod snapshot;
 mod upgrade;
+mod writer;
 
 pub use archiver::{
     Dropped, Job, Landed, Landing, Placed, Placement, PlacementEnd, PlacementJob, PlacementState, TaskOrder,
@@ -48,6 +50,7 @@ pub use archiver::{
 pub use block::Block;
 pub use collect::{Candidate, Collected, FileId, Merit};
 pub use error::CatalogueError;
+pub use file::Loss;
 pub use finish::{Delegated, Dish, Failed, Finished};
 pub use inspect::{Inspection, Shelved};
 pub use integrity::{BrokenTask, Drift};
@@ -60,12 +63,15 @@ pub use upgrade::{Migrated, migrate};
 use crate::bundle::Bundle;
 use crate::key::BundleKey;
 use error::Fault;
+use file::Watched;
 use migrate::Opened;
 use pool::{Pool, Reach};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
+use writer::Writer;
 
 /// What a process means to do with the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +91,16 @@ pub enum Access {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     shared: Arc<Shared>,
+    /// How long a write waits for its turn, in all.
+    patience: Duration,
 }
 
 #[derive(Debug)]
 struct Shared {
     /// `None` with `Access::Read` and `Access::Frozen`.
-    writer: Option<Mutex<Connection>>,
+    writer: Option<Writer>,
+    /// `None` where nothing is written, and in memory.
+    watched: Option<Watched>,
     readers: Pool,
     path: std::path::PathBuf,
     /// Our share of the schema's lock. The last field: given up after the connections are closed.
@@ -101,25 +111,58 @@ impl Catalogue {
     /// Opens the catalogue at `path`, whose folder must exist.
     pub fn open(path: &Path, access: Access) -> Result<Self, CatalogueError> {
         let opened = migrate::open(path, access)?;
-        Ok(Self::of(opened))
+        let watched = match opened.writer {
+            None => None,
+            Some(_) => Some(Watched::new(&opened.path).map_err(|source| CatalogueError::Io {
+                action: "look at",
+                path: opened.path.clone(),
+                source,
+            })?),
+        };
+        Ok(Self::of(opened, watched))
+    }
+
+    /// Whether there is nothing at `path`, or a file in which nothing ever was: no catalogue, and what
+    /// [`Catalogue::open`] would begin anew.
+    pub fn is_blank(path: &Path) -> Result<bool, CatalogueError> {
+        migrate::is_blank(path)
     }
 
     /// A catalogue that knows nothing and is nowhere but in memory.
     pub fn in_memory() -> Result<Self, CatalogueError> {
-        Ok(Self::of(migrate::open_in_memory()?))
+        Ok(Self::of(migrate::open_in_memory()?, None))
     }
 
     /// A catalogue that may not be there, or that this user may not read: each question is an error
     /// for as long as that is so.
     #[must_use]
     pub fn out_of_reach(path: &Path) -> Self {
-        Self::of(Opened { path: path.to_owned(), writer: None, reach: Reach::Live, hold: None })
+        Self::of(Opened { path: path.to_owned(), writer: None, reach: Reach::Live, hold: None }, None)
     }
 
-    fn of(opened: Opened) -> Self {
+    fn of(opened: Opened, watched: Option<Watched>) -> Self {
         let readers = Pool::new(opened.path.clone(), opened.reach);
-        let writer = opened.writer.map(Mutex::new);
-        Self { shared: Arc::new(Shared { writer, readers, path: opened.path, _hold: opened.hold }) }
+        let writer = opened.writer.map(Writer::new);
+        let shared = Shared { writer, watched, readers, path: opened.path, _hold: opened.hold };
+        Self { shared: Arc::new(shared), patience: writer::PATIENCE }
+    }
+
+    /// The same catalogue for somebody who cannot wait long: a write that does not get its turn, from this
+    /// process and from all others together, within `patience` is [`CatalogueError::Busy`].
+    #[must_use]
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// Whether writing is possible: a transaction can begin, or one did within `patience`.
+    pub fn can_write(&self) -> Result<(), CatalogueError> {
+        let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
+        self.look_after_file()?;
+        if writer.last_began().is_some_and(|ago| ago < self.patience) {
+            return Ok(());
+        }
+        let begin = || writer.lend(self.patience)?.begin().map(drop);
+        begin().map_err(|fault| fault.during("begin to write", &self.shared.path))
     }
 
     /// What is known of a bundle. `None` when nobody asked for it, also when it was done and its
@@ -164,10 +207,8 @@ impl Catalogue {
     /// How hard a commit is driven to the disk: SQLite's `synchronous`.
     fn set_synchronous(&self, how: &str) -> Result<(), CatalogueError> {
         let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer
-            .pragma_update(None, "synchronous", how)
-            .map_err(|error| Fault::from(error).during("set how commits are written", &self.shared.path))
+        let set = || Ok(writer.lend(self.patience)?.pragma_update(None, "synchronous", how)?);
+        set().map_err(|fault: Fault| fault.during("set how commits are written", &self.shared.path))
     }
 
     /// Runs `body` on a connection that only reads.
@@ -176,6 +217,7 @@ impl Catalogue {
         action: &'static str,
         body: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, CatalogueError> {
+        self.expect_file()?;
         let reader = self.shared.readers.lend()?;
         body(&reader).map_err(|fault| fault.during(action, &self.shared.path))
     }
@@ -187,10 +229,11 @@ impl Catalogue {
         body: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, CatalogueError> {
         let writer = self.shared.writer.as_ref().ok_or(CatalogueError::ReadOnly)?;
-        // A panic in a closure of the caller's has rolled back: the connection is sound.
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_after_file()?;
         let run = || {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // A panic in a closure of the caller's rolls back: the connection is sound.
+            let mut writer = writer.lend(self.patience)?;
+            let transaction = writer.begin()?;
             let answer = body(&transaction)?;
             transaction.commit()?;
             Ok(answer)
@@ -231,7 +274,6 @@ mod tests {
     use crate::bundle::{Failure, FailureCode, FileFacts};
     use crate::key::{Format, ObjectKind, Sha1Git};
     use crate::time::Timestamp;
-    use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
