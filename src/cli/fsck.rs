@@ -37,6 +37,10 @@ pub(super) struct Args {
     /// Read every byte of every bundle, and compare its digests
     #[arg(long)]
     deep: bool,
+    /// With --repair: delete files that nothing shows to be what their names say, instead of moving them into
+    /// quarantine, and contents from there too once they are old
+    #[arg(long, requires = "repair")]
+    delete_unproven: bool,
     /// With --repair: delete the bundles of other versions of the layout
     #[arg(long, requires = "repair")]
     remove_other_layouts: bool,
@@ -59,6 +63,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     let order = Order {
         repair: args.repair,
         deep: args.deep,
+        delete_unproven: args.delete_unproven,
         other_layouts: args.remove_other_layouts,
         max_queue: settings.max_queue,
     };
@@ -81,14 +86,17 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
 /// A clear error where there is nothing to check.
 fn expect_larder(settings: &Settings, repair: bool) -> anyhow::Result<()> {
     let data = settings.data.display();
-    if rooms::catalogue_path(settings).exists() {
+    if !Catalogue::is_blank(&rooms::catalogue_path(settings))? {
         return Ok(());
     }
     anyhow::ensure!(
         settings.data.join("bundles").exists(),
         "there is no larder in {data} yet: `larder serve` makes one"
     );
-    anyhow::ensure!(repair, "there is no catalogue in {data}: `larder fsck --repair` makes one of what the files tell");
+    anyhow::ensure!(
+        repair,
+        "the catalogue in {data} is gone or empty: `larder fsck --repair` makes one of what the files tell"
+    );
     Ok(())
 }
 
@@ -169,6 +177,10 @@ fn describe(report: &Report, repair: bool) -> String {
     if report.expired > 0 {
         let _ = writeln!(text, "deleted {} old entries of the quarantine", report.expired);
     }
+    if report.empty_folders > 0 {
+        let what = if repair { "removed" } else { "there are" };
+        let _ = writeln!(text, "{what} {} empty folders", report.empty_folders);
+    }
     text.push_str(match (report.is_well(), report.faults.is_empty()) {
         (true, true) => "clean\n",
         (true, false) => "clean now\n",
@@ -204,6 +216,7 @@ fn as_json(report: &Report, listed: &[Finding]) -> Value {
         "findings": findings,
         "findings_left_out": found.saturating_sub(listed.len() as u64),
         "quarantine_deleted": report.expired,
+        "empty_folders": report.empty_folders,
     })
 }
 

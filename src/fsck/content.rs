@@ -51,17 +51,23 @@ pub(super) enum Worth {
         directory: Option<Sha1Git>,
         /// What was blocked when it was found to hold nothing of that.
         block_epoch: u64,
+        /// Whether the bytes alone tell whose they are: neither the mtime nor the name was needed.
+        proven: bool,
     },
-    /// Not what its name says, or not to be had, and why.
-    Nothing(String),
+    /// Not to be had: it is, or holds, what is blocked.
+    Forbidden(&'static str),
+    /// Not what its name says, or nothing shows that it is, and why.
+    Unproven(String),
 }
 
 /// Judges a file by its mtime and its bytes.
 ///
-/// larder gives a file its mtime, which is made of its BLAKE3, before it gives it a name: one that was
-/// cut short or has changed since does not agree. Then the bundle is taken apart as `larder verify` does.
-/// That a flat bundle of a revision or a release is *theirs* only its name says, which larder alone
-/// writes; and so for the bundle of a snapshot of which neither it nor `manifest` has the branches.
+/// The bundle is taken apart as `larder verify` does. Most prove themselves so: a content and a directory
+/// have their id for a name, a history leads from its head. That a flat bundle of a revision or a release
+/// is *theirs* only its name says, which larder alone writes; and so for the bundle of a snapshot of which
+/// neither it nor `manifest` has the branches. Those take their mtime too: larder gives a file its mtime,
+/// which is made of its BLAKE3, before it gives it a name, so one that was cut short or has changed since
+/// does not agree. A file that was copied without its times has none that does.
 pub(super) fn worth(
     key: &BundleKey,
     found: &Found,
@@ -71,38 +77,42 @@ pub(super) fn worth(
 ) -> Worth {
     let digests = match digest(&found.file, false, each) {
         Ok(digests) => digests,
-        Err(error) => return Worth::Nothing(format!("cannot be read: {error}")),
+        Err(error) => return Worth::Unproven(format!("cannot be read: {error}")),
     };
-    if found.mtime != draft::mtime(&digests.blake3) {
-        return Worth::Nothing("its mtime is not that of its bytes".to_owned());
-    }
+    let has_its_time = found.mtime == draft::mtime(&digests.blake3);
     let facts = FileFacts { size: found.size, allocated: found.allocated, blake3: digests.blake3 };
     match (read(key, &found.file, manifest), blocks.forbid(key, found)) {
-        (_, Ok(Some(why))) => Worth::Nothing(why.to_owned()),
-        (Ok(directory), Ok(None)) => Worth::Whole { facts, directory, block_epoch: blocks.epoch() },
-        (Err(why), _) => Worth::Nothing(why),
-        (_, Err(error)) => Worth::Nothing(error.to_string()),
+        (_, Ok(Some(why))) => Worth::Forbidden(why),
+        (Ok((_, false)), Ok(None)) if !has_its_time => {
+            Worth::Unproven("its mtime is not that of its bytes, and they do not tell whose they are".to_owned())
+        }
+        (Ok((directory, proven)), Ok(None)) => Worth::Whole { facts, directory, block_epoch: blocks.epoch(), proven },
+        (Err(why), _) => Worth::Unproven(why),
+        (_, Err(error)) => Worth::Unproven(error.to_string()),
     }
 }
 
-/// The directory that a flat bundle holds, `None` for another; or why the bytes are not those of `key`.
-fn read(key: &BundleKey, file: &File, manifest: Option<Manifest>) -> Result<Option<Sha1Git>, String> {
+/// The directory that a flat bundle holds, `None` for another, and whether the bytes alone tell that they
+/// are those of `key`; or why they are not.
+fn read(key: &BundleKey, file: &File, manifest: Option<Manifest>) -> Result<(Option<Sha1Git>, bool), String> {
     let mut checked = verify::bundle(key.format(), Input::File(file)).map_err(|error| error.to_string())?;
     if let Checked::History(history) = &mut checked
         && history.manifest.is_none()
     {
         history.manifest = manifest;
     }
-    match verify::agrees(&checked, key.format(), &key.swhid(), None) {
+    let proven = match verify::agrees(&checked, key.format(), &key.swhid(), None) {
         // A lossy one would be taken for one that is not.
         Err(Differs::Untold { .. }) if key.format() == Format::Gitfast => {
             return Err("nothing tells whether it leaves something out".to_owned());
         }
-        Ok(()) | Err(Differs::NoProof(_) | Differs::Untold { .. }) => {}
+        Ok(()) => true,
+        Err(Differs::NoProof(_) | Differs::Untold { .. }) => false,
         Err(differs) => return Err(differs.to_string()),
-    }
-    Ok(match checked {
+    };
+    let directory = match checked {
         Checked::Directory(id) => Some(id),
         Checked::Content(_) | Checked::History(_) => None,
-    })
+    };
+    Ok((directory, proven))
 }

@@ -88,6 +88,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A folder that the last bundle has left: of no harm but for the disk that it takes.
+    pub(super) fn empty_folder(&mut self, path: &Path) -> Result<(), Error> {
+        let (store, repair) = (self.store, self.order.repair);
+        // Where nobody publishes; and one that stays, for whatever reason, is no fault.
+        let is_empty = || -> Result<bool, Error> { Ok(store.remove_empty(path).unwrap_or(false)) };
+        let counts = !repair || self.catalogue.inspect(self.now(), |_| is_empty())?;
+        self.report.empty_folders += u64::from(counts);
+        Ok(())
+    }
+
     /// What is not larder's is not deleted either.
     pub(super) fn strange(&mut self, path: &Path) {
         let did = if self.order.repair {
@@ -169,7 +179,8 @@ impl Check<'_> {
     /// What lay in quarantine for long enough.
     pub(super) fn old_quarantine(&mut self) -> Result<(), Error> {
         if self.order.repair {
-            let deleted = self.store.clear_quarantine(self.now(), QUARANTINE_KEEP, QUARANTINE_MOST)?;
+            let contents_too = self.order.delete_unproven;
+            let deleted = self.store.clear_quarantine(self.now(), QUARANTINE_KEEP, QUARANTINE_MOST, contents_too)?;
             self.report.expired = deleted.entries;
         }
         Ok(())

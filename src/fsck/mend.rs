@@ -9,7 +9,7 @@ use super::{Check, Did, Error, Fault, Finding};
 use crate::bundle::FileFacts;
 use crate::catalogue::{Inspection, Shelved};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
-use crate::store::{FILE_MODE, Seen};
+use crate::store::{FILE_MODE, Seen, draft};
 use crate::time::Timestamp;
 use std::io;
 
@@ -29,7 +29,7 @@ impl Check<'_> {
                 if !is_same(suspicion, &seen) || inspection.is_on_its_way(&key)? {
                     return Ok(None);
                 }
-                return self.settle_stray(inspection, suspicion, &seen).map(Some);
+                return self.settle_stray(inspection, suspicion, &seen, now).map(Some);
             }
             (Fault::BrokenReference, Some(row), _) if row.facts.is_none() => self.reopen(inspection, &key)?,
             (Fault::MissingFile, Some(_), None) => self.reopen(inspection, &key)?,
@@ -41,9 +41,21 @@ impl Check<'_> {
                 | Fault::Unreadable),
                 Some(row),
                 Some(seen),
-            ) if is_same(suspicion, &seen) && suspicion.row == Some((&row).into()) => {
-                self.quarantine(inspection, &row, &seen, fault, now)?
-            }
+            ) if is_same(suspicion, &seen) && suspicion.row == Some((&row).into()) => match &suspicion.worth {
+                _ if suspicion.is_the_rows => self.correct_time(&row),
+                Some(Worth::Whole { facts, block_epoch, .. }) if inspection.block_epoch()? == *block_epoch => {
+                    // It is the row that is wrong.
+                    inspection.reopen(&key)?;
+                    self.adopt(inspection, &key, facts, None, &seen).map_or_else(
+                        |error| match error {
+                            Error::Store(error) => Ok(Did::Failed(error.to_string())),
+                            error @ Error::Catalogue(_) => Err(error),
+                        },
+                        |()| Ok(Did::Adopted),
+                    )?
+                }
+                _ => self.quarantine(inspection, &row, &seen, fault, now)?,
+            },
             (Fault::WrongAllocated, Some(row), Some(seen)) => {
                 if row.facts.is_none_or(|facts| facts.allocated == seen.allocated) {
                     return Ok(None);
@@ -61,14 +73,28 @@ impl Check<'_> {
         Ok(Some(Finding { fault: suspicion.fault, what: key.to_string(), detail, did }))
     }
 
-    fn settle_stray(&self, inspection: &Inspection<'_>, suspicion: &Suspicion, seen: &Seen) -> Result<Finding, Error> {
+    fn settle_stray(
+        &self,
+        inspection: &Inspection<'_>,
+        suspicion: &Suspicion,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<Finding, Error> {
         let key = suspicion.key;
         let mut detail = String::new();
         let did = match &suspicion.worth {
             None => Did::Nothing,
-            Some(Worth::Nothing(why)) => {
-                detail.clone_from(why);
+            Some(Worth::Forbidden(why)) => {
+                (*why).clone_into(&mut detail);
                 done(self.store.erase(&key), Did::Removed)
+            }
+            Some(Worth::Unproven(why)) => {
+                detail.clone_from(why);
+                if self.order.delete_unproven {
+                    done(self.store.erase(&key), Did::Removed)
+                } else {
+                    done(self.store.quarantine_bundle(&key, Fault::StrayFile.as_str(), now), Did::Moved)
+                }
             }
             Some(Worth::Whole { block_epoch, .. }) if inspection.block_epoch()? != *block_epoch => {
                 "something was blocked meanwhile: check again".clone_into(&mut detail);
@@ -96,6 +122,9 @@ impl Check<'_> {
     ) -> Result<(), Error> {
         if seen.mode != FILE_MODE {
             self.store.set_mode(&self.store.relative(key), FILE_MODE)?;
+        }
+        if seen.mtime != draft::mtime(&facts.blake3) {
+            self.store.set_mtime(key, &facts.blake3)?;
         }
         let root = directory.and_then(|id| BundleKey::new(ObjectKind::Directory, id, key.format()).ok());
         if let Some(root) = root.filter(|root| root != key)
@@ -153,6 +182,14 @@ impl Check<'_> {
             queued &= inspection.queue(name, self.order.max_queue)?;
         }
         Ok(if queued { Did::Requeued } else { Did::Quarantined })
+    }
+
+    /// The bytes are those of the row.
+    fn correct_time(&self, row: &Shelved) -> Did {
+        match row.facts.filter(|_| self.order.repair) {
+            Some(facts) => done(self.store.set_mtime(&row.key, &facts.blake3), Did::Corrected),
+            None => Did::Nothing,
+        }
     }
 
     fn correct_allocated(&self, inspection: &Inspection<'_>, row: &Shelved, seen: &Seen) -> Result<Did, Error> {

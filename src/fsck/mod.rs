@@ -61,11 +61,15 @@ pub const BATCH: usize = 100;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Order {
     /// Put right what is wrong. The store must be open for writing.
     pub repair: bool,
     /// Read every byte.
     pub deep: bool,
+    /// Delete files without a row that are not shown to be what their names say, instead of moving them
+    /// into quarantine; and contents from quarantine like all else. Only with `repair`.
+    pub delete_unproven: bool,
     /// Delete the bundles of other versions of the layout; only with `repair`.
     pub other_layouts: bool,
     /// What was found wrong is cooked again unless so many cooks wait already.
@@ -150,6 +154,7 @@ impl Check<'_> {
     fn met(&mut self, met: &Met) -> Result<(), Error> {
         match met {
             Met::Shard(..) => {}
+            Met::Empty(path) => self.empty_folder(path)?,
             Met::Mode(path, mode) => self.folder_mode(path, *mode)?,
             Met::Strange(path) => self.strange(path),
             Met::OtherLayout(path) => self.other_layout(path),

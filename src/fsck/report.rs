@@ -235,6 +235,8 @@ pub struct Report {
     pub faults: BTreeMap<Fault, Count>,
     /// What left quarantine for good.
     pub expired: u64,
+    /// Folders for bundles in which there was nothing; removed by a repair.
+    pub empty_folders: u64,
 }
 
 impl Report {

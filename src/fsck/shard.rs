@@ -5,7 +5,7 @@ use super::content::{self, Worth};
 use super::{BATCH, Check, Error, Event, Fault, Finding};
 use crate::bundle::{FileFacts, Status};
 use crate::catalogue::Shelved;
-use crate::key::{BundleKey, ObjectKind};
+use crate::key::{BundleKey, Format, ObjectKind};
 use crate::store::{FILE_MODE, Found, Seen, draft};
 
 /// Something that looks wrong.
@@ -16,8 +16,11 @@ pub(super) struct Suspicion {
     pub(super) seen: Option<Seen>,
     /// What the row said by which it was judged; `None` where there was none.
     pub(super) row: Option<Said>,
-    /// What the bytes are worth, of a stray that is to be repaired.
+    /// What the bytes are worth, of a stray that is to be repaired and of a content that is not what its
+    /// row says.
     pub(super) worth: Option<Worth>,
+    /// Whether the bytes are those of the row, and only the file's time is not.
+    pub(super) is_the_rows: bool,
 }
 
 /// What a row says of the bytes.
@@ -65,19 +68,36 @@ impl Check<'_> {
 
     fn compare(&mut self, row: &Shelved, seen: Option<Seen>, out: &mut Vec<Suspicion>) -> Result<(), Error> {
         let key = row.key;
-        let mut suspect = |fault| out.push(Suspicion { key, fault, seen, row: Some(row.into()), worth: None });
+        let mut suspect = |fault| {
+            out.push(Suspicion { key, fault, seen, row: Some(row.into()), worth: None, is_the_rows: false });
+        };
         let (Some(facts), Some(file)) = (row.facts, seen) else {
             suspect(if row.facts.is_none() { Fault::BrokenReference } else { Fault::MissingFile });
             return Ok(());
         };
         if file.size != facts.size {
             suspect(Fault::WrongSize);
-            return Ok(());
+            return self.prove_last(out);
         }
-        if file.mtime != draft::mtime(&facts.blake3) {
+        let has_its_time = file.mtime == draft::mtime(&facts.blake3);
+        if !has_its_time {
+            if file.mode != FILE_MODE && self.order.repair && self.store.get(&key).is_err() {
+                // It is its mode that keeps us out, perhaps: that is mended first.
+                suspect(Fault::WrongMode);
+                return Ok(());
+            }
             suspect(Fault::WrongMtime);
-            return Ok(());
+            if !self.order.repair {
+                return Ok(());
+            }
+            if !self.has_the_rows_bytes(row, &file) {
+                return self.prove_last(out);
+            }
+            out.last_mut().expect("because it was pushed above").is_the_rows = true;
         }
+        let mut suspect = |fault| {
+            out.push(Suspicion { key, fault, seen, row: Some(row.into()), worth: None, is_the_rows: false });
+        };
         if file.mode != FILE_MODE {
             suspect(Fault::WrongMode);
         }
@@ -88,18 +108,42 @@ impl Check<'_> {
         let first = if shared && matters { self.first(row)? } else { None };
         match first {
             Some((first, other)) if first != key => {
-                if !other.is(&file) {
-                    suspect(Fault::SplitLink);
-                    out.extend(self.read(row, &file));
+                if other.is(&file) {
+                    return Ok(());
                 }
+                suspect(Fault::SplitLink);
             }
             _ => {
                 if file.allocated != facts.allocated {
                     suspect(Fault::WrongAllocated);
                 }
-                out.extend(self.read(row, &file));
             }
         }
+        if has_its_time && let Some(suspicion) = self.read(row, &file) {
+            out.push(suspicion);
+            return self.prove_last(out);
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes of a file, whose time is wrong, are those that its row says.
+    fn has_the_rows_bytes(&mut self, row: &Shelved, seen: &Seen) -> bool {
+        let Ok(Some(found)) = self.store.get(&row.key) else { return false };
+        is(seen, &found)
+            && self
+                .digest(&found, false)
+                .is_ok_and(|digests| row.facts.is_some_and(|facts| facts.blake3 == digests.blake3))
+    }
+
+    /// Has the last suspicion, of a file that is not what its row says, say what the bytes are worth by
+    /// themselves, where that matters: a content is the one bundle that may be nowhere else.
+    fn prove_last(&mut self, suspicions: &mut [Suspicion]) -> Result<(), Error> {
+        let Some(last) = suspicions.last_mut() else { return Ok(()) };
+        if !self.order.repair || last.key.kind() != ObjectKind::Content {
+            return Ok(());
+        }
+        let Some(seen) = last.seen else { return Ok(()) };
+        last.worth = self.worth(&last.key, &seen)?;
         Ok(())
     }
 
@@ -120,8 +164,16 @@ impl Check<'_> {
         if !self.order.deep {
             return None;
         }
-        let suspect =
-            |fault| Some(Suspicion { key: row.key, fault, seen: Some(*seen), row: Some(row.into()), worth: None });
+        let suspect = |fault| {
+            Some(Suspicion {
+                key: row.key,
+                fault,
+                seen: Some(*seen),
+                row: Some(row.into()),
+                worth: None,
+                is_the_rows: false,
+            })
+        };
         let found = match self.store.get(&row.key) {
             Ok(Some(found)) if is(seen, &found) => found,
             // Another file by now, which was whole when it was put there.
@@ -130,11 +182,7 @@ impl Check<'_> {
             Err(_) if seen.mode != FILE_MODE => return None,
             Err(_) => return suspect(Fault::Unreadable),
         };
-        let digests = content::digest(&found.file, row.sha256.is_some(), &mut |bytes| {
-            self.report.checked.bytes += bytes;
-            (self.tell)(Event::Checked(&self.report.checked));
-        });
-        match digests {
+        match self.digest(&found, row.sha256.is_some()) {
             Err(_) => suspect(Fault::Unreadable),
             Ok(digests) if row.facts.is_some_and(|facts| facts.blake3 != digests.blake3) => suspect(Fault::WrongBlake3),
             Ok(digests) if digests.sha256 != row.sha256 => suspect(Fault::WrongSha256),
@@ -142,36 +190,52 @@ impl Check<'_> {
         }
     }
 
+    fn digest(&mut self, found: &Found, with_sha256: bool) -> std::io::Result<content::Digests> {
+        content::digest(&found.file, with_sha256, &mut |bytes| {
+            self.report.checked.bytes += bytes;
+            (self.tell)(Event::Checked(&self.report.checked));
+        })
+    }
+
     /// A file without a row. `None` when it is another by now.
     fn stray(&mut self, key: BundleKey, seen: Seen) -> Result<Option<Suspicion>, Error> {
-        let suspicion = |worth| Suspicion { key, fault: Fault::StrayFile, seen: Some(seen), row: None, worth };
+        let suspicion =
+            |worth| Suspicion { key, fault: Fault::StrayFile, seen: Some(seen), row: None, worth, is_the_rows: false };
         if !self.order.repair {
             return Ok(Some(suspicion(None)));
         }
-        match self.catalogue.bundle(&key)?.map(|bundle| bundle.status) {
-            None => {}
+        let status = self.catalogue.bundle(&key)?.map(|bundle| bundle.status);
+        if matches!(status, Some(Status::Done | Status::New | Status::Pending)) {
             // It has a row after all, or is about to.
-            Some(Status::Done | Status::New | Status::Pending) => return Ok(None),
-            Some(Status::Failed) => {
-                return Ok(Some(suspicion(Some(Worth::Nothing("its cook has failed since".to_owned())))));
-            }
+            return Ok(None);
         }
+        let worth = self.worth(&key, &seen)?.map(|worth| match worth {
+            // Why its cook failed may be a reason against this file too, unless the bytes speak for themselves.
+            Worth::Whole { proven, .. } if status.is_some() && !(proven && key.format() != Format::Gitfast) => {
+                Worth::Unproven("its cook has failed since".to_owned())
+            }
+            worth => worth,
+        });
+        Ok(worth.map(|worth| suspicion(Some(worth))))
+    }
+
+    /// What the bytes of a file are worth by themselves. `None` when it is another by now.
+    fn worth(&mut self, key: &BundleKey, seen: &Seen) -> Result<Option<Worth>, Error> {
         self.blocks.refresh(self.catalogue)?;
-        let worth = match self.store.get(&key) {
-            Ok(Some(found)) if is(&seen, &found) => {
+        Ok(match self.store.get(key) {
+            Ok(Some(found)) if is(seen, &found) => {
                 let manifest = match key.kind() {
                     ObjectKind::Snapshot => self.catalogue.snapshot(&key.id())?,
                     ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => None,
                 };
-                content::worth(&key, &found, manifest, &self.blocks, &mut |bytes| {
+                Some(content::worth(key, &found, manifest, &self.blocks, &mut |bytes| {
                     self.report.checked.bytes += bytes;
                     (self.tell)(Event::Checked(&self.report.checked));
-                })
+                }))
             }
-            Ok(_) => return Ok(None),
-            Err(error) => Worth::Nothing(error.to_string()),
-        };
-        Ok(Some(suspicion(Some(worth))))
+            Ok(_) => None,
+            Err(error) => Some(Worth::Unproven(error.to_string())),
+        })
     }
 
     /// Looks at suspicions again, in transactions, and puts right what is to be.

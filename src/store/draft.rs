@@ -4,9 +4,9 @@
 //! one a name. A draft is hashed while it is written, so that its bytes are never read again.
 
 use super::dir;
-use super::process::Process;
+use super::process::{Held, Process};
 use crate::bundle::FileFacts;
-use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -30,23 +30,35 @@ pub fn mtime(blake3: &[u8; 32]) -> i64 {
 /// A file of a process's folder, unlinked when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    pub(super) process: Arc<Process>,
+    process: Arc<Process>,
+    /// The folder that it was made in.
+    held: Arc<Held>,
     pub(super) name: String,
 }
 
 impl Scratch {
     /// A new empty file.
     pub(super) fn create(process: &Arc<Process>, what: &str) -> io::Result<(Self, File)> {
-        let scratch = Self { process: Arc::clone(process), name: process.fresh_name(what) };
+        let scratch = Self::reserve(process, what)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(process.folder(), &scratch.name, flags, Mode::from_raw_mode(0o600))
+        let file = fs::openat(scratch.folder(), &scratch.name, flags, Mode::from_raw_mode(0o600))
             .map_err(|e| scratch.said("make", e))?;
         Ok((scratch, File::from(file)))
     }
 
     /// A name in the folder where nothing stands yet.
-    pub(super) fn reserve(process: &Arc<Process>, what: &str) -> Self {
-        Self { process: Arc::clone(process), name: process.fresh_name(what) }
+    pub(super) fn reserve(process: &Arc<Process>, what: &str) -> io::Result<Self> {
+        Ok(Self { process: Arc::clone(process), held: process.hold()?, name: process.fresh_name(what) })
+    }
+
+    /// The folder that it lies in.
+    pub(super) fn folder(&self) -> &File {
+        &self.held.folder
+    }
+
+    /// Whether it is there.
+    pub(super) fn exists(&self) -> bool {
+        fs::statat(self.folder(), &self.name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Where it lies, for messages.
@@ -56,7 +68,7 @@ impl Scratch {
 
     /// Unlinks it now and says whether that worked.
     pub(super) fn unlink(&self) -> io::Result<()> {
-        dir::unlink(self.process.folder(), &self.name).map_err(|e| self.said("unlink", e))
+        dir::unlink(self.folder(), &self.name).map_err(|e| self.said("unlink", e))
     }
 
     pub(super) fn said(&self, action: &str, error: impl Into<io::Error>) -> io::Error {
@@ -155,7 +167,7 @@ impl Sealed {
     /// Opens it for reading: what it holds may have to be looked at once more before it is published.
     pub fn open(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(self.scratch.process.folder(), &self.scratch.name, flags, Mode::empty());
+        let file = fs::openat(self.scratch.folder(), &self.scratch.name, flags, Mode::empty());
         file.map(File::from).map_err(|e| self.scratch.said("open", e))
     }
 
@@ -175,10 +187,15 @@ impl Sealed {
 /// Gives a written file the mode and the mtime of a bundle, and waits until it is on disk.
 pub(super) fn finish(file: &File, mtime: i64) -> io::Result<()> {
     dir::set_mode(file, 0o444)?;
+    fs::futimens(file, &times(mtime))?;
+    file.sync_all()
+}
+
+/// The mtime, and no other time.
+pub(super) fn times(mtime: i64) -> Timestamps {
     let modified = Timespec { tv_sec: mtime, tv_nsec: 0 };
     let accessed = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
-    fs::futimens(file, &Timestamps { last_access: accessed, last_modification: modified })?;
-    file.sync_all()
+    Timestamps { last_access: accessed, last_modification: modified }
 }
 
 #[cfg(test)]
@@ -195,5 +212,43 @@ mod tests {
         assert_eq!(mtime(&digest), 315_532_800 + (1 << 30) - 1);
         digest[4] = 9;
         assert_eq!(mtime(&digest), 315_532_800 + (1 << 30) - 1);
+    }
+
+    fn store() -> (tempfile::TempDir, crate::store::Store) {
+        let data = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(data.path()).unwrap();
+        (data, store)
+    }
+
+    #[test]
+    fn after_a_write_that_failed_none_succeeds_though_there_is_room_again() {
+        let (_data, store) = store();
+        let mut draft = store.draft().unwrap();
+        let good = std::mem::replace(&mut draft.file, File::options().write(true).open("/dev/full").unwrap());
+        assert_eq!(draft.write_all(&vec![1; 2 * BUFFER]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        draft.file = good;
+        let refused = draft.write_all(&vec![1; 2 * BUFFER]).unwrap_err();
+        assert!(refused.to_string().contains("an earlier write failed"), "{refused}");
+        assert!(draft.seal().is_err());
+    }
+
+    #[test]
+    fn no_program_that_larder_runs_inherits_a_draft() {
+        let (_data, store) = store();
+        let draft = store.draft().unwrap();
+        let closes = |file: &File| rustix::io::fcntl_getfd(file).unwrap().contains(rustix::io::FdFlags::CLOEXEC);
+        assert!(closes(&draft.file));
+        let sealed = draft.seal().unwrap();
+        assert!(closes(&sealed.open().unwrap()));
+    }
+
+    #[test]
+    fn a_symlink_in_the_place_of_a_draft_is_not_followed() {
+        let (data, store) = store();
+        let sealed = store.draft().unwrap().seal().unwrap();
+        let path = sealed.scratch.path();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(data.path().join("bundles"), &path).unwrap();
+        assert!(sealed.open().is_err());
     }
 }

@@ -8,7 +8,7 @@
 //! A rename into quarantine is atomic and is not fsynced: after a power cut what was moved may be
 //! back, to be found again.
 
-use super::draft::Scratch;
+use super::draft::{self, Scratch};
 use super::process::{self, Process};
 use super::survey::relative_root;
 use super::{Store, dir, layout};
@@ -76,12 +76,53 @@ impl Store {
 
     /// [`Store::quarantine`] for a bundle.
     pub fn quarantine_bundle(&self, key: &BundleKey, why: &str, now: Timestamp) -> io::Result<Option<PathBuf>> {
-        self.quarantine(&self.relative(key), why, now)
+        let moved = self.quarantine(&self.relative(key), why, now)?;
+        if moved.is_some() {
+            self.prune(key);
+        }
+        Ok(moved)
+    }
+
+    /// Gives a bundle the mtime of these bytes, and waits until that is on disk.
+    pub fn set_mtime(&self, key: &BundleKey, blake3: &[u8; 32]) -> io::Result<()> {
+        self.writer()?;
+        let path = layout::relative_path(key);
+        let said = |e: io::Error| dir::said("set the time of", &self.path(key), e);
+        let times = draft::times(draft::mtime(blake3));
+        fs::utimensat(&self.shared.root, &path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| said(e.into()))?;
+        let file = dir::open_file(&self.shared.root, &path).map_err(|e| said(e.into()))?;
+        File::from(file).sync_all().map_err(said)
+    }
+
+    /// Removes a folder that lies at `relative` (below the data directory), and the one above it, where
+    /// nothing is in them. `false` when something is. To be called inside the catalogue's write
+    /// transaction, where nobody publishes.
+    pub fn remove_empty(&self, relative: &Path) -> io::Result<bool> {
+        self.writer()?;
+        let path = self.data().join(relative);
+        match fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR) {
+            Ok(()) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(error) => return Err(dir::said("remove", &path, error)),
+        }
+        if let Some(above) =
+            path.parent().filter(|above| *above != self.shared.path && above.parent() != Some(&self.shared.path))
+        {
+            let _ = fs::unlinkat(CWD, above, AtFlags::REMOVEDIR);
+        }
+        Ok(true)
     }
 
     /// Deletes what was put into quarantine longer than `keep` ago and then, oldest first, what is
-    /// over `most` bytes.
-    pub fn clear_quarantine(&self, now: Timestamp, keep: Duration, most: u64) -> io::Result<Deleted> {
+    /// over `most` bytes. Contents stay unless `contents_too`: they may be nowhere else, and be what
+    /// somebody still wants to save.
+    pub fn clear_quarantine(
+        &self,
+        now: Timestamp,
+        keep: Duration,
+        most: u64,
+        contents_too: bool,
+    ) -> io::Result<Deleted> {
         let folder = self.data().join("quarantine");
         let said = |e| dir::said("list", &folder, e);
         let mut kept: Vec<(Timestamp, PathBuf, u64)> = Vec::new();
@@ -92,6 +133,9 @@ impl Store {
         for entry in entries {
             let entry = entry.map_err(said)?;
             let Some(since) = put_there(&entry.file_name()) else { continue };
+            if !contents_too && is_content(&entry.file_name()) {
+                continue;
+            }
             kept.push((since, entry.path(), allocated(&entry.path())?));
         }
         kept.sort_unstable();
@@ -123,14 +167,14 @@ impl Store {
     /// Makes the bundle `to` another name of the file `from`, in place of its own. `false` where the
     /// file system refuses links, or this file has all it may have: then each keeps its own.
     pub fn relink(&self, from: &BundleKey, to: &BundleKey) -> io::Result<bool> {
-        let scratch = Scratch::reserve(self.writer()?, "link");
+        let scratch = Scratch::reserve(self.writer()?, "link")?;
         let source = layout::relative_path(from);
-        match fs::linkat(&self.shared.root, &source, scratch.process.folder(), &scratch.name, AtFlags::empty()) {
+        match fs::linkat(&self.shared.root, &source, scratch.folder(), &scratch.name, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::OPNOTSUPP) => return Ok(false),
             Err(error) => return Err(dir::said("link", &self.path(from), error)),
         }
-        fs::renameat(scratch.process.folder(), &scratch.name, &self.shared.root, layout::relative_path(to))
+        fs::renameat(scratch.folder(), &scratch.name, &self.shared.root, layout::relative_path(to))
             .map_err(|e| dir::said("link", &self.path(to), e))?;
         Ok(true)
     }
@@ -160,6 +204,7 @@ impl Store {
     /// gone at once; the rest may take a while.
     pub fn remove_layout(&self, relative: &Path) -> io::Result<()> {
         let process: &std::sync::Arc<Process> = self.writer()?;
+        process.hold()?;
         let path = self.data().join(relative);
         let gone = process.path().join(process.fresh_name("gone"));
         std::fs::rename(&path, &gone).map_err(|e| dir::said("move", &path, e))?;
@@ -203,6 +248,12 @@ fn put_there(name: &std::ffi::OsStr) -> Option<Timestamp> {
     Some(Timestamp::from_millis(time.as_millisecond()))
 }
 
+/// Whether a name of [`Store::quarantine`] is that of a content, which is cooked from nothing but itself.
+fn is_content(name: &std::ffi::OsStr) -> bool {
+    let what = name.to_str().and_then(|name| name.splitn(3, '_').nth(2));
+    what.is_some_and(|what| what.starts_with("content_"))
+}
+
 /// Bytes that a file, or all that is in a folder, allocates.
 fn allocated(path: &Path) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
@@ -239,8 +290,14 @@ mod tests {
         }
         assert_eq!(store.quarantine(Path::new("d"), "strange", at(0)).unwrap(), None);
         std::fs::write(data.path().join("quarantine/mine"), b"x").unwrap();
-        assert_eq!(store.clear_quarantine(at(40), DAY * 30, u64::MAX).unwrap().entries, 1, "a");
-        assert_eq!(store.clear_quarantine(at(40), DAY * 30, 30_000).unwrap().entries, 1, "one b, for there is much");
+        let content =
+            data.path().join("quarantine").join(format!("{}_wrong-size_content_{}.raw", at(0), "a".repeat(40)));
+        std::fs::write(&content, vec![1; 10_000]).unwrap();
+        let clear = |most, contents_too| store.clear_quarantine(at(40), DAY * 30, most, contents_too).unwrap().entries;
+        assert_eq!(clear(u64::MAX, false), 1, "a");
+        assert_eq!(clear(30_000, false), 1, "one b, for there is much");
+        assert!(content.exists());
+        assert_eq!(clear(30_000, true), 1, "a content only when told to");
         let mut left: Vec<_> = std::fs::read_dir(data.path().join("quarantine")).unwrap().collect();
         assert_eq!(left.len(), 3);
         left.retain(|entry| entry.as_ref().unwrap().file_name() == "mine");

@@ -31,7 +31,8 @@ pub use mend::Deleted;
 pub use publish::Withdrawn;
 pub use survey::{FILE_MODE, Met, Seen, Survey};
 
-use crate::key::BundleKey;
+use crate::key::{BundleKey, ObjectKind};
+use draft::Scratch;
 use process::Process;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
@@ -71,7 +72,8 @@ impl Store {
         let root = make(&bundles, layout::VERSION, &data.join("bundles"), 0o755)?;
         let path = data.join("bundles").join(layout::VERSION);
         let tmp = make(&root, "tmp", &path, 0o700)?;
-        let process = Process::begin(tmp, &path.join("tmp")).map_err(StoreError::Process)?;
+        let process =
+            root.try_clone().and_then(|root| Process::begin(root, tmp, &path)).map_err(StoreError::Process)?;
         Ok(Self { shared: Arc::new(Shared { data, path, root, process: Some(Arc::new(process)) }) })
     }
 
@@ -145,6 +147,40 @@ impl Store {
         Draft::create(self.writer()?)
     }
 
+    /// Sees to it that this process's folder is there, as a sign of life and for drafts; made again where
+    /// somebody has removed it.
+    pub fn hold(&self) -> io::Result<()> {
+        self.writer()?.hold().map(drop)
+    }
+
+    /// Whether a draft can be begun: begins one and drops it.
+    pub fn try_draft(&self) -> io::Result<()> {
+        Scratch::create(self.writer()?, "probe").map(drop)
+    }
+
+    /// Whether the store is still where it was opened.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        let said = |e| dir::said("look at", &self.shared.path, e);
+        let opened = fs::fstat(&self.shared.root).map_err(said)?;
+        match fs::stat(&self.shared.path) {
+            Ok(now) => Ok((now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(said(error)),
+        }
+    }
+
+    /// Whether any bundle is there. Looks no further than the first.
+    pub fn has_bundles(&self) -> io::Result<bool> {
+        for kind in ObjectKind::ALL {
+            for met in self.survey(kind) {
+                if matches!(met?, Met::Shard(_, bundles) if !bundles.is_empty()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether the process called so lives and holds its folder. A momentary `true` for one that
     /// has just died is possible: ask again later.
     pub fn is_alive(&self, process: &str) -> io::Result<bool> {
@@ -160,7 +196,7 @@ impl Store {
 
     /// Deletes the folders of dead processes with the drafts in them, and counts the folders.
     pub fn clear_dead_drafts(&self) -> io::Result<usize> {
-        self.writer()?;
+        self.hold()?;
         let tmp = dir::open(&self.shared.root, "tmp").map_err(|e| dir::said("open", &self.tmp(), e))?;
         process::clear_dead(&tmp, &self.tmp())
     }

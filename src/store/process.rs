@@ -10,6 +10,10 @@
 //! again, once it has the lock, whether the name still leads to what it locked, and else starts
 //! over under another name; a prober never hinders another; and a cleaner renames a folder before
 //! it deletes what may be many gigabytes, so that nobody takes its lock for a sign of life.
+//!
+//! A folder that somebody else removed, by hand perhaps, is made and locked again under the same name
+//! before the next draft ([`Process::hold`]); `tmp` with it. What lay in it is lost, and so may be the
+//! cooks that another process took up meanwhile: their claims fit no more.
 
 use super::dir;
 use rustix::fs::{self, AtFlags, Mode};
@@ -19,6 +23,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a folder is made again while others take it away, and how long is waited in between.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Folders that are being deleted begin so; no process has such a name.
 const DEAD: &str = "dead-";
@@ -28,20 +38,32 @@ const DEAD: &str = "dead-";
 pub(super) struct Process {
     name: String,
     path: PathBuf,
-    tmp: OwnedFd,
-    /// Open for as long as we live: closing it gives up the lock.
-    folder: File,
+    /// The layout's root, which `tmp` lies in.
+    root: OwnedFd,
+    /// Held while the folder is looked at and made again, never while another lock is taken.
+    held: Mutex<Arc<Held>>,
     next: AtomicU64,
 }
 
+/// A folder that was made and locked. What was drafted in it refers to it, and not to one that was made
+/// in its place.
+#[derive(Debug)]
+pub(super) struct Held {
+    tmp: OwnedFd,
+    /// Open for as long as we live: closing it gives up the lock.
+    pub(super) folder: File,
+}
+
 impl Process {
-    /// Makes and locks a folder in `tmp`, which lies at `path`.
-    pub(super) fn begin(tmp: OwnedFd, path: &Path) -> io::Result<Self> {
+    /// Makes and locks a folder in `tmp`, which lies in `root`, which lies at `path`.
+    pub(super) fn begin(root: OwnedFd, tmp: OwnedFd, path: &Path) -> io::Result<Self> {
+        let path = path.join("tmp");
         loop {
             let random = getrandom::u64().map_err(|e| io::Error::other(format!("ask for random bytes: {e}")))?;
             let name = format!("{}-{random:016x}", std::process::id());
             if let Some(folder) = lock_new(&tmp, &name).map_err(|e| dir::said("make", &path.join(&name), e))? {
-                return Ok(Self { path: path.join(&name), name, tmp, folder, next: AtomicU64::new(0) });
+                let held = Mutex::new(Arc::new(Held { tmp, folder }));
+                return Ok(Self { path: path.join(&name), name, root, held, next: AtomicU64::new(0) });
             }
         }
     }
@@ -56,9 +78,30 @@ impl Process {
         &self.path
     }
 
-    /// The folder.
-    pub(super) fn folder(&self) -> &File {
-        &self.folder
+    /// The folder; made again where it is no longer at its name.
+    pub(super) fn hold(&self) -> io::Result<Arc<Held>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Path::new("tmp").join(&self.name);
+        if !leads_to(&self.root, &at, &held.folder).map_err(|e| dir::said("look at", &self.path, e))? {
+            *held = Arc::new(self.make_again().map_err(|e| dir::said("make", &self.path, e))?);
+            tracing::warn!(folder = %self.path.display(), "somebody removed this process's drafts; the folder is there again");
+        }
+        Ok(Arc::clone(&held))
+    }
+
+    fn make_again(&self) -> io::Result<Held> {
+        for _ in 0..TRIES {
+            let (tmp, _) = dir::ensure(&self.root, "tmp", 0o700)?;
+            match lock_again(&tmp, &self.name) {
+                Ok(Some(folder)) => return Ok(Held { tmp, folder }),
+                Ok(None) => {}
+                // `tmp` went away in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(io::Error::other("others take it away as often as it is made"))
     }
 
     /// A file name that nobody used yet in this folder.
@@ -70,7 +113,24 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Whatever hinders this, the next process to clear dead drafts does it instead.
-        let _ = fs::unlinkat(&self.tmp, &self.name, AtFlags::REMOVEDIR);
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = fs::unlinkat(&held.tmp, &self.name, AtFlags::REMOVEDIR);
+    }
+}
+
+/// Makes and locks a folder whose name is ours. `None` while somebody else, who takes it for a dead
+/// process's, holds or deletes it.
+fn lock_again(tmp: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+    match fs::mkdirat(tmp, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let folder = File::from(dir::open(tmp, name)?);
+    dir::set_mode(&folder, 0o700)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(is_at(tmp, name, &folder)?.then_some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -96,10 +156,14 @@ fn lock_new(tmp: &OwnedFd, name: &str) -> io::Result<Option<File>> {
 
 /// Whether `name` leads to `folder`.
 fn is_at(tmp: &OwnedFd, name: &str, folder: &File) -> io::Result<bool> {
+    leads_to(tmp, Path::new(name), folder)
+}
+
+fn leads_to(above: &OwnedFd, path: &Path, folder: &File) -> io::Result<bool> {
     let held = fs::fstat(folder)?;
-    match fs::statat(tmp, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match fs::statat(above, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
-        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -176,4 +240,92 @@ fn delete(tmp: &OwnedFd, path: &Path, name: &str) -> io::Result<bool> {
     let path = path.join(&dead);
     std::fs::remove_dir_all(&path).map_err(|e| dir::said("delete", &path, e))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::atomic::AtomicBool;
+
+    fn begun(root: &Path) -> Process {
+        let open = |path: &Path| fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let (tmp, _) = dir::ensure(open(root), "tmp", 0o700).unwrap();
+        Process::begin(open(root), tmp, root).unwrap()
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_and_locked_again_under_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let process = begun(root.path());
+        let tmp = || dir::open(&process.root, "tmp").unwrap();
+        for gone in [process.path().to_owned(), root.path().join("tmp")] {
+            std::fs::remove_dir_all(&gone).unwrap();
+            let held = process.hold().unwrap();
+            let there = process.path().metadata().unwrap();
+            assert_eq!(there.ino(), held.folder.metadata().unwrap().ino());
+            assert_eq!(there.mode() & 0o7777, 0o700);
+            assert!(is_alive(tmp(), process.name()).unwrap());
+            assert_eq!(clear_dead(&tmp(), &root.path().join("tmp")).unwrap(), 0);
+            assert!(Arc::ptr_eq(&held, &process.hold().unwrap()), "and only once");
+        }
+        let path = process.path().to_owned();
+        drop(process);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_at_the_name_that_is_another_is_not_taken_for_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let process = begun(root.path());
+        std::fs::remove_dir(process.path()).unwrap();
+        std::fs::create_dir(process.path()).unwrap();
+        let tmp = dir::open(&process.root, "tmp").unwrap();
+        assert!(!is_alive(&tmp, process.name()).unwrap(), "nobody holds that one");
+        process.hold().unwrap();
+        assert!(is_alive(&tmp, process.name()).unwrap());
+    }
+
+    #[test]
+    fn a_cleaner_deletes_no_folder_that_came_in_the_place_of_the_one_it_locked() {
+        let root = tempfile::tempdir().unwrap();
+        let (tmp, _) =
+            dir::ensure(fs::open(root.path(), OFlags::RDONLY, Mode::empty()).unwrap(), "tmp", 0o700).unwrap();
+        let path = root.path().join("tmp/1-a");
+        std::fs::create_dir(&path).unwrap();
+        let first = File::open(&path).unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(!is_at(&tmp, "1-a", &first).unwrap());
+        assert!(is_at(&tmp, "1-a", &File::open(&path).unwrap()).unwrap());
+        assert!(!is_at(&tmp, "1-b", &first).unwrap());
+    }
+
+    #[test]
+    fn beside_cleaners_and_somebody_who_removes_it_a_held_folder_is_always_a_locked_one() {
+        let root = tempfile::tempdir().unwrap();
+        let process = begun(root.path());
+        let ended = AtomicBool::new(false);
+        let at = root.path().join("tmp");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        if let Ok(tmp) = dir::open(&process.root, "tmp") {
+                            let _ = clear_dead(&tmp, &at);
+                        }
+                    }
+                });
+            }
+            for _ in 0..200 {
+                let _ = std::fs::remove_dir_all(process.path());
+                let held = process.hold().unwrap();
+                let tmp = dir::open(&process.root, "tmp").unwrap();
+                assert!(is_at(&tmp, process.name(), &held.folder).unwrap());
+                assert!(is_alive(&tmp, process.name()).unwrap());
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
 }

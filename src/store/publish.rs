@@ -3,6 +3,9 @@
 //!
 //! Called inside the catalogue's write transaction, so that no two run at once. `mod.rs` has the
 //! crash order.
+//!
+//! The two folders above a bundle are made with it and go with the last one in them. What else takes
+//! them away, between their making and the rename, is met by making them again.
 
 use super::draft::{self, Scratch, Sealed};
 use super::process::Process;
@@ -15,6 +18,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+
+/// How often the folder of a bundle is made for it.
+const TRIES: u32 = 20;
 
 impl Store {
     /// Gives a draft its names, replacing what stands there, and returns when all is on disk.
@@ -29,7 +35,7 @@ impl Store {
         };
         let mut changed = Vec::new();
         for name in others {
-            self.put_link(process, process.folder(), draft.scratch.name.as_ref(), name, &mut changed)?;
+            self.put_link(process, draft.scratch.folder(), draft.scratch.name.as_ref(), name, &mut changed)?;
         }
         self.put(&draft.scratch, first, &mut changed)?;
         self.sync(&changed)
@@ -53,9 +59,12 @@ impl Store {
     /// Takes a bundle away from its name, without deleting its bytes yet. `None` when nothing
     /// stands there.
     pub fn withdraw(&self, key: &BundleKey) -> io::Result<Option<Withdrawn>> {
-        let gone = Scratch::reserve(self.writer()?, "gone");
-        match fs::renameat(&self.shared.root, layout::relative_path(key), gone.process.folder(), &gone.name) {
-            Ok(()) => Ok(Some(Withdrawn { scratch: gone })),
+        let gone = Scratch::reserve(self.writer()?, "gone")?;
+        match fs::renameat(&self.shared.root, layout::relative_path(key), gone.folder(), &gone.name) {
+            Ok(()) => {
+                self.prune(key);
+                Ok(Some(Withdrawn { scratch: gone }))
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(dir::said("withdraw", &self.path(key), error)),
         }
@@ -65,17 +74,44 @@ impl Store {
     /// room for another name, or for this process's folder: it works without one.
     pub fn erase(&self, key: &BundleKey) -> io::Result<bool> {
         match fs::unlinkat(&self.shared.root, layout::relative_path(key), AtFlags::empty()) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.prune(key);
+                Ok(true)
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(dir::said("delete", &self.path(key), error)),
         }
     }
 
+    /// Removes the two folders that led to a bundle which is gone, where nothing else is in them. Ten
+    /// thousand empty ones take as much of the disk as the bundles of a small store.
+    pub(super) fn prune(&self, key: &BundleKey) {
+        let [kind, outer, inner, _] = layout::parts(key);
+        for folder in [format!("{kind}/{outer}/{inner}"), format!("{kind}/{outer}")] {
+            if fs::unlinkat(&self.shared.root, folder, AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Renames a file of our folder to the name of `key`.
     fn put(&self, scratch: &Scratch, key: &BundleKey, changed: &mut Vec<OwnedFd>) -> io::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.try_put(scratch, key, changed) {
+                // The folder was taken away since it was made; or what is to be put there is gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES && scratch.exists() => {
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn try_put(&self, scratch: &Scratch, key: &BundleKey, changed: &mut Vec<OwnedFd>) -> io::Result<()> {
         let [.., name] = layout::parts(key);
         let shard = self.shard(key, changed)?;
-        fs::renameat(scratch.process.folder(), &scratch.name, &shard, name)
+        fs::renameat(scratch.folder(), &scratch.name, &shard, name)
             .map_err(|e| dir::said("publish", &self.path(key), e))?;
         changed.push(shard);
         Ok(())
@@ -92,8 +128,8 @@ impl Store {
     ) -> io::Result<()> {
         // Renaming one link of a file over another does nothing and leaves both: dropping the
         // scratch then unlinks ours.
-        let scratch = Scratch::reserve(process, "link");
-        match fs::linkat(&parent, source, process.folder(), &scratch.name, AtFlags::empty()) {
+        let scratch = Scratch::reserve(process, "link")?;
+        match fs::linkat(&parent, source, scratch.folder(), &scratch.name, AtFlags::empty()) {
             Ok(()) => self.put(&scratch, key, changed),
             Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::OPNOTSUPP) => {
                 self.put(&copy(process, parent, source)?, key, changed)
@@ -180,5 +216,91 @@ mod tests {
         let path = copied.path();
         drop(copied);
         assert!(!path.exists());
+    }
+    fn stored(store: &Store, key: &BundleKey) {
+        let mut draft = store.draft().unwrap();
+        draft.write_all(b"bytes").unwrap();
+        store.publish(draft.seal().unwrap(), std::slice::from_ref(key)).unwrap();
+    }
+
+    #[test]
+    fn the_folders_of_a_bundle_go_with_the_last_one_in_them_and_no_sooner() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let [one, same, near]: [BundleKey; 3] = [
+            "4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar",
+            "4b825dc642cb6eb9a060e54bf8d69288fbee4904.zip",
+            "4b005dc642cb6eb9a060e54bf8d69288fbee4904.tar",
+        ]
+        .map(|name| format!("directory/{name}").parse().unwrap());
+        let folder = |key: &BundleKey| store.path(key).parent().unwrap().to_owned();
+        for key in [&one, &same, &near] {
+            stored(&store, key);
+        }
+        drop(store.withdraw(&one).unwrap().unwrap());
+        assert!(folder(&one).is_dir(), "another bundle is in it");
+        assert!(store.erase(&same).unwrap());
+        assert!(!folder(&one).exists());
+        assert!(folder(&near).is_dir());
+        drop(store.withdraw(&near).unwrap().unwrap());
+        assert!(!folder(&near).parent().unwrap().exists());
+        stored(&store, &one);
+        assert!(store.get(&one).unwrap().is_some(), "and they come again");
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_as_soon_as_it_is_made_is_made_again() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        let keys: Vec<BundleKey> =
+            (0..300).map(|n| format!("directory/{:040x}.tar", n * 7_000_003_u64).parse().unwrap()).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    for key in &keys {
+                        store.prune(key);
+                    }
+                }
+            });
+            for key in &keys {
+                stored(&store, key);
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(keys.iter().all(|key| store.get(key).unwrap().is_some()));
+    }
+
+    #[test]
+    fn a_draft_whose_folder_was_removed_is_an_error_and_the_next_one_is_published() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
+        let draft = store.draft().unwrap().seal().unwrap();
+        std::fs::remove_dir_all(data.path().join("bundles/v0/tmp")).unwrap();
+        assert_eq!(store.publish(draft, &[key]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        stored(&store, &key);
+        assert!(store.get(&key).unwrap().is_some());
+    }
+
+    #[test]
+    fn every_folder_that_gets_an_entry_is_noted_and_what_is_noted_is_synced() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
+        let scratch = || Scratch::create(store.writer().unwrap(), "draft").unwrap().0;
+        let inode = |folder: &OwnedFd| fs::fstat(folder).unwrap().st_ino;
+        let at = |path: &str| data.path().join("bundles/v0").join(path).metadata().unwrap().ino();
+        let mut changed = Vec::new();
+        store.put(&scratch(), &key, &mut changed).unwrap();
+        let all = ["", "directory", "directory/4b", "directory/4b/82"].map(at);
+        assert_eq!(changed.iter().map(inode).collect::<Vec<_>>(), all);
+        let mut changed = Vec::new();
+        store.put(&scratch(), &key, &mut changed).unwrap();
+        assert_eq!(changed.iter().map(inode).collect::<Vec<_>>(), all[3..], "the others were there");
+        store.sync(&changed).unwrap();
+        // What is only a path cannot be synced: that is noticed, so it is tried.
+        let path = fs::open(data.path(), fs::OFlags::PATH, fs::Mode::empty()).unwrap();
+        assert!(store.sync(&[path]).is_err());
     }
 }

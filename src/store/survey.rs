@@ -47,6 +47,8 @@ impl Seen {
 pub enum Met {
     /// The bundles whose ids begin with these two bytes, in order of key.
     Shard([u8; 2], Vec<(BundleKey, Seen)>),
+    /// A folder in which bundles lie, with nothing in it.
+    Empty(PathBuf),
     /// A folder with other permission bits than it should have.
     Mode(PathBuf, u32),
     /// What larder did not put there: of another name or type than what belongs there.
@@ -192,7 +194,11 @@ impl Survey<'_> {
             let at = relative_root().join(self.kind.as_str());
             let opened = open(folder, &hex(outer), &self.store.data().join(&at))?;
             let Some(opened) = opened else { return Ok(true) };
-            self.inner = self.folders(&opened, &at.join(hex(outer)))?;
+            let at = at.join(hex(outer));
+            self.inner = self.folders(&opened, &at)?;
+            if self.inner.is_empty() && names(&opened, &self.store.data().join(&at))?.is_empty() {
+                self.met.push_back(Met::Empty(at));
+            }
             self.outer = Some((opened, outer));
             return Ok(true);
         }
@@ -236,7 +242,11 @@ impl Survey<'_> {
         let at = self.store.data().join(&relative);
         let Some(shard) = open(above, &hex(inner), &at)? else { return Ok(()) };
         let mut bundles = Vec::new();
-        for name in names(&shard, &at)? {
+        let names = names(&shard, &at)?;
+        if names.is_empty() {
+            self.met.push_back(Met::Empty(relative.clone()));
+        }
+        for name in names {
             let Some(look) = look(&shard, &name, &at)? else { continue };
             match (layout::parse(&below.join(&name)), look.file()) {
                 (Some(key), Some(seen)) => bundles.push((key, seen)),

@@ -7,4 +7,5 @@ mod damage;
 mod larder;
 mod lost;
 mod meanwhile;
+mod moved;
 mod stray;
