@@ -34,7 +34,7 @@ mod worker;
 pub use fetched::FetchedArchive;
 pub use worker::Crew;
 
-use crate::catalogue::{CatalogueError, TaskOrder};
+use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
 use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
@@ -52,6 +52,9 @@ use tokio::sync::{Notify, watch};
 
 /// What waits for longer than this waits anew, and says RETRY.
 pub const PENDING_TOO_LONG: Duration = Duration::from_mins(1);
+
+/// How long a request waits for its turn to note that.
+const EXPIRING_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A handle of the Archiver; cheap to clone.
 #[derive(Clone)]
@@ -100,6 +103,9 @@ pub enum AnswerError {
     /// This larder writes nothing.
     #[error("nothing is fetched here")]
     ReadOnly,
+    /// Others write the catalogue, and did not stop for as long as a request can wait.
+    #[error("the catalogue is being written by others")]
+    Busy,
     /// The catalogue could not be asked.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -153,6 +159,33 @@ impl Archiver {
                 Ok(location.map_or(Answer::Absent, Answer::There))
             }
             Found::Answer(answer) => Ok(answer),
+            Found::Absent => self.order_soon(ask.wanted.clone()).await,
+        }
+    }
+
+    /// Orders a fetch for a request, which does not wait for long.
+    async fn order_soon(&self, wanted: Wanted) -> Result<Answer, AnswerError> {
+        let place = self.0.kitchen.place_to_write().await.ok_or(AnswerError::Busy)?;
+        let archiver = self.clone();
+        let ordered = blocking(move || {
+            let catalogue = archiver.0.kitchen.catalogue().hurried(place.left());
+            archiver.expire()?;
+            archiver.order(&catalogue, &wanted, archiver.0.settings.remember_failures)
+        });
+        match ordered.await {
+            Ok(TaskOrder::Queued(id) | TaskOrder::Already(id)) => Ok(Answer::Task(id)),
+            Ok(TaskOrder::QueueFull) => Err(AnswerError::QueueFull),
+            Err(error) if error.is_busy() => Err(AnswerError::Busy),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has tasks that waited for too long wait anew; when others write, the next request does it.
+    fn expire(&self) -> Result<(), CatalogueError> {
+        let catalogue = self.0.kitchen.catalogue().hurried(EXPIRING_PATIENCE);
+        match catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now()) {
+            Err(error) if !error.is_busy() => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -182,7 +215,7 @@ impl Archiver {
     /// Orders a fetch whether or not something is there, and though the last one failed a moment ago.
     /// Blocking. For the operator.
     pub fn refetch(&self, wanted: &Wanted) -> Result<TaskOrder, CatalogueError> {
-        self.order(wanted, Duration::ZERO)
+        self.order(self.0.kitchen.catalogue(), wanted, Duration::ZERO)
     }
 
     fn find(&self, wanted: &Wanted, canonical: bool, fetch: bool) -> Result<Found, AnswerError> {
@@ -224,19 +257,14 @@ impl Archiver {
         if shared.kitchen.mode() != Mode::Normal {
             return Err(AnswerError::ReadOnly);
         }
-        catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
-        match self.order(wanted, shared.settings.remember_failures)? {
-            TaskOrder::Queued(id) | TaskOrder::Already(id) => Ok(Found::Answer(Answer::Task(id))),
-            TaskOrder::QueueFull => Err(AnswerError::QueueFull),
-        }
+        Ok(Found::Absent)
     }
 
-    fn order(&self, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {
+    fn order(&self, catalogue: &Catalogue, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {
         let shared = &*self.0;
         let host = shared.settings.sources.get(&wanted.source).map(source::Source::host).unwrap_or_default();
         let id = task::task_id(&wanted.rev, random());
         let now = Timestamp::now();
-        let catalogue = shared.kitchen.catalogue();
         let order = catalogue.order_fetch(wanted, host, &id, shared.settings.max_waiting, remember, now)?;
         if let TaskOrder::Queued(_) = order {
             shared.work.notify_one();
@@ -248,7 +276,7 @@ impl Archiver {
     fn look_up(&self, id: &str) -> Result<Option<Known>, AnswerError> {
         let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
         if shared.kitchen.mode() == Mode::Normal {
-            catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now())?;
+            self.expire()?;
         }
         let Some((task, alias)) = catalogue.task(id)? else { return Ok(None) };
         shared.kitchen.look_at_blocks()?;
@@ -328,6 +356,8 @@ struct Known {
 enum Found {
     There(Box<Fetched>, Places),
     Answer(Answer),
+    /// Nothing: it is to be fetched.
+    Absent,
 }
 
 /// Bits that nobody can guess; the task's name only has to be unlike all others.

@@ -29,6 +29,8 @@ mod candidates;
 mod lock;
 mod plan;
 mod run;
+#[cfg(test)]
+mod store_tests;
 mod worth;
 
 pub use candidates::{candidates, stock};

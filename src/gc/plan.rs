@@ -352,4 +352,39 @@ mod tests {
         let plan = plan(first_three, &stock, &limits(Some(8 * 4096), None), Timestamp::from_millis(NOW)).unwrap();
         assert_eq!(plan.total.files, 2);
     }
+
+    #[test]
+    fn most_of_the_files_or_most_of_the_bytes_by_age_alone_is_suspicious() {
+        let idle_and_large = |idle: usize, large: u64| {
+            let mut files = files(4);
+            for (number, file) in files.iter_mut().enumerate() {
+                let is_idle = number < idle;
+                file.last_access = Timestamp::from_millis(if is_idle { 0 } else { NOW - GRACE });
+                file.allocated = if is_idle { large } else { 1 << 20 };
+            }
+            made(&files, &stock(&files, 1 << 20), &limits(None, Some(500_000)))
+        };
+        for (idle, large, suspicious) in [
+            (1, 6 << 20, true),  // a quarter of the files, two thirds of the bytes
+            (3, 1 << 15, true),  // three quarters of the files, a tenth of the bytes
+            (1, 1 << 20, false), // a quarter of both
+            (2, 1 << 20, false), // just half of both
+        ] {
+            let plan = idle_and_large(idle, large);
+            assert_eq!((plan.total.files, plan.suspicious), (idle as u64, suspicious), "{idle} of {large} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_comes_on_top_of_what_min_free_keeps() {
+        let files = files(10);
+        let room = RoomLimits { min_free: MinFree::Bytes(100_000), ..limits(None, None).room };
+        for (free, wanted, asked) in [(100_000, 0, 0), (100_000, 5000, 5000), (104_000, 5000, 1000), (105_000, 5000, 0)]
+        {
+            let stock = Stock { wanted, ..stock(&files, free) };
+            let plan = made(&files, &stock, &Limits { room, max_idle: None });
+            assert_eq!(plan.asked.min_free, asked, "{free} are free and {wanted} wanted");
+            assert!(plan.is_enough());
+        }
+    }
 }

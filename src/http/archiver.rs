@@ -78,12 +78,9 @@ impl Endpoints {
         let url = self.base.bundle(&key);
         let there = || matches!(self.kitchen.store().get(&key), Ok(Some(_)));
         if cook && !there() {
-            let kitchen = self.kitchen.clone();
-            let ordered = tokio::task::spawn_blocking(move || kitchen.order(&key)).await;
-            match ordered {
-                Ok(Ok(_)) => drop(self.kitchen.wait(&key, WAIT).await),
-                Ok(Err(refusal)) => return not_cooked(&refusal),
-                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            match self.kitchen.request(key).await {
+                Ok(_) => drop(self.kitchen.wait(&key, WAIT).await),
+                Err(refusal) => return not_cooked(&refusal),
             }
         }
         if there() { found(&url) } else { accepted(&format!("{url}/status")) }
@@ -175,7 +172,7 @@ fn not_asked(failure: &AskError) -> Response<Body> {
 
 fn not_answered(failure: &AnswerError) -> Response<Body> {
     match failure {
-        AnswerError::QueueFull | AnswerError::ReadOnly => {}
+        AnswerError::QueueFull | AnswerError::ReadOnly | AnswerError::Busy => {}
         AnswerError::Catalogue(_) | AnswerError::Store(_) => tracing::error!(error = %failure, "cannot answer"),
     }
     let full = matches!(failure, AnswerError::Catalogue(error) if error.is_storage_full());
@@ -185,6 +182,7 @@ fn not_answered(failure: &AnswerError) -> Response<Body> {
     let description = match failure {
         AnswerError::QueueFull => "too many archives wait to be fetched",
         AnswerError::ReadOnly => "nothing is fetched here",
+        AnswerError::Busy => "too much is being written; try again in a moment",
         AnswerError::Catalogue(_) | AnswerError::Store(_) => "archives cannot be looked up at the moment",
     };
     unavailable(description)
@@ -197,6 +195,7 @@ fn not_cooked(refusal: &OrderError) -> Response<Body> {
             error(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "the directory, or something in it, is blocked here")
         }
         OrderError::QueueFull => unavailable("too many cooks are waiting"),
+        OrderError::Busy => unavailable("too much is being written; try again in a moment"),
         OrderError::NoRoom(_) => error(StatusCode::INSUFFICIENT_STORAGE, "there is no room for another bundle"),
         OrderError::Archive(_) | OrderError::Catalogue(_) | OrderError::Store(_) => {
             tracing::error!(error = %refusal, "cannot cook the directory of an archive");

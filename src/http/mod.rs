@@ -19,6 +19,7 @@ mod pass;
 mod prefer;
 pub mod problem;
 pub mod range;
+mod ready;
 mod refused;
 pub mod route;
 pub mod server;

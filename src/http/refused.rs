@@ -13,6 +13,9 @@ use hyper::{Response, StatusCode};
 /// What `Retry-After` says when the queue is full, in seconds.
 const QUEUE_FULL_RETRY: u64 = 30;
 
+/// What `Retry-After` says when others write the catalogue, in seconds.
+const BUSY_RETRY: u64 = 5;
+
 /// What `Retry-After` says when the archive or the catalogue cannot be read, in seconds.
 const UNAVAILABLE_RETRY: u64 = 10;
 
@@ -31,6 +34,7 @@ pub(super) fn not_ordered(error: &OrderError) -> Response<Body> {
         OrderError::QueueFull => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", error.to_string())
             .retry_after(QUEUE_FULL_RETRY)
             .response(),
+        OrderError::Busy => busy(),
         OrderError::NoRoom(_) => {
             tracing::warn!(%error, "an order was refused");
             no_room()
@@ -65,8 +69,24 @@ fn no_room() -> Response<Body> {
     Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", detail).response()
 }
 
+/// Not the client's fault, nor worth a line of the log for each: `/readyz` says it.
+fn busy() -> Response<Body> {
+    tracing::debug!("others write the catalogue");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "catalogue_busy", OrderError::Busy.to_string())
+        .retry_after(BUSY_RETRY)
+        .response()
+}
+
 pub(super) fn unavailable(error: &CatalogueError) -> Response<Body> {
-    tracing::error!(%error, "the catalogue cannot be used");
+    if error.is_busy() {
+        return busy();
+    }
+    if matches!(error, CatalogueError::Lost { .. }) {
+        // The kitchen has said it once, and what to do.
+        tracing::debug!(%error, "the catalogue cannot be used");
+    } else {
+        tracing::error!(%error, "the catalogue cannot be used");
+    }
     if error.is_storage_full() {
         return no_room();
     }

@@ -10,6 +10,7 @@ use super::etag::Validator;
 use super::events;
 use super::pass;
 use super::prefer::{say_waited, wanted_wait};
+use super::ready::ready;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
 use super::route::{self, Page, Route, RouteError};
 use super::static_file::{self, Meta};
@@ -95,7 +96,7 @@ impl Vault {
             },
             Ok(Route::Index) => self.index(),
             Ok(Route::Health) => text("ok\n"),
-            Ok(Route::Ready) => self.ready().await,
+            Ok(Route::Ready) => ready(&self.kitchen).await,
             Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
             Err(error) => not_routed(&error),
         }
@@ -188,8 +189,7 @@ impl Vault {
 
     /// `POST /vault/:kind/:id[.:ext]`
     async fn cook(&self, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        let ordered = match blocking(move || kitchen.order(&key)).await {
+        let ordered = match self.kitchen.request(key).await {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
         };
@@ -276,15 +276,6 @@ impl Vault {
             env!("CARGO_PKG_VERSION"),
             base = self.base.url("")
         ))
-    }
-
-    /// `GET, HEAD /readyz`: whether the catalogue can be read.
-    async fn ready(&self) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        match blocking(move || kitchen.catalogue().totals()).await {
-            Ok(_) => text("ready\n"),
-            Err(error) => unavailable(&error),
-        }
     }
 
     /// 201, and where the bundle is or will be.

@@ -230,3 +230,61 @@ impl<W: Write> Write for Reserving<'_, W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kitchen::kit;
+    use crate::limits::MinFree;
+    use std::time::Duration;
+
+    /// A room with three bundles of 256 KiB, last used long ago.
+    fn room(data: &std::path::Path) -> Arc<Room> {
+        let kitchen = kit::kitchen(data, |_| Ok(None));
+        let (store, catalogue) = (kitchen.store(), kitchen.catalogue());
+        let then = Timestamp::from_millis(1_700_000_000_000);
+        for number in 0..3_u8 {
+            let key: BundleKey = format!("directory/{number:040x}.tar").parse().unwrap();
+            let mut draft = store.draft().unwrap();
+            draft.write_all(&vec![number; 256 << 10]).unwrap();
+            let sealed = draft.seal().unwrap();
+            catalogue.order(&key, then, 9, Duration::ZERO).unwrap();
+            let claim = catalogue.claim("p", then).unwrap().unwrap();
+            let facts = sealed.facts();
+            catalogue.finish(claim, facts, Duration::ZERO, then, |names| store.publish(sealed, names)).unwrap();
+        }
+        Arc::clone(&kitchen.0.room)
+    }
+
+    #[test]
+    fn after_a_collection_the_limits_hold_as_before_it() {
+        let data = tempfile::tempdir().unwrap();
+        let room = room(data.path());
+        let allocated = room.catalogue.totals().unwrap().allocated;
+        room.set_limits(RoomLimits { max_size: Some(allocated), ..kit::room() });
+        let mut reservation = room.reservation();
+        reservation.reach(1).unwrap();
+        assert!(room.catalogue.totals().unwrap().files < 3, "something had to go");
+        assert_eq!(room.leaving.load(Ordering::Acquire), 0, "and is gone");
+        assert_eq!(room.reserved.load(Ordering::Acquire), FIRST_STEP);
+        drop(reservation);
+        assert_eq!(room.reserved.load(Ordering::Acquire), 0);
+        room.set_limits(RoomLimits { min_free: MinFree::Bytes(1 << 60), ..kit::room() });
+        assert_eq!(room.check().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(room.reservation().reach(1).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_draft_may_not_take_what_min_free_keeps() {
+        let data = tempfile::tempdir().unwrap();
+        let room = room(data.path());
+        // Others use this disk meanwhile: by less than a gibibyte.
+        let free = room.store.free().unwrap().bytes;
+        let min_free = MinFree::Bytes(free.saturating_sub(1 << 30));
+        room.set_limits(RoomLimits { min_free, grace: Duration::from_hours(1_000_000), ..kit::room() });
+        room.check().unwrap();
+        assert_eq!(room.reserve(2 << 30).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(room.reserved.load(Ordering::Acquire), 0);
+        room.reserve(1 << 10).unwrap();
+    }
+}

@@ -15,6 +15,7 @@ impl Kitchen {
         let mut brigade = Brigade { kitchen: self.clone(), tasks: JoinSet::new(), workers: 0 };
         brigade.tasks.spawn(upkeep::watch_blocks(self.clone()));
         if self.0.mode == Mode::Normal {
+            brigade.tasks.spawn(upkeep::look_after_catalogue(self.clone()));
             brigade.tasks.spawn(upkeep::watch_cooks(self.clone()));
             brigade.tasks.spawn(upkeep::flush_touches(self.clone()));
             brigade.tasks.spawn(upkeep::digest_files(self.clone()));

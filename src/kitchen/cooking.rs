@@ -24,14 +24,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Cooks what the queue holds until the kitchen stops; rests while there are to be fewer workers than
 /// its number says.
 pub(super) async fn work(kitchen: Kitchen, number: usize) {
+    // Said once, and not each second until it is put right.
+    let mut told = false;
     while !kitchen.is_stopping() {
         let bell = kitchen.0.work.notified();
         let cook = kitchen.clone();
         let rests = number >= kitchen.0.limits().workers;
         match tokio::task::spawn_blocking(move || if rests { Ok(false) } else { cook.cook_next() }).await {
-            Ok(Ok(true)) => continue,
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "cannot take a cook from the queue"),
+            Ok(Ok(taken)) => {
+                told = false;
+                if taken {
+                    continue;
+                }
+            }
+            Ok(Err(error)) if told => tracing::debug!(%error, "cannot take a cook from the queue"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot take a cook from the queue; trying again");
+                told = true;
+            }
             Err(panic) => tracing::error!(%panic, "a worker failed"),
         }
         tokio::select! {
@@ -104,6 +114,7 @@ impl Kitchen {
     /// the claim stays this process's; when larder stops before it can, the next one takes it up.
     fn settle(&self, claim: &Claim, outcome: &Outcome) {
         let key = claim.key;
+        let mut told = false;
         loop {
             let written = match outcome {
                 Outcome::Settled => return,
@@ -122,7 +133,9 @@ impl Kitchen {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(%key, %error, "cannot write the catalogue; trying again");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%key, %error, "cannot write the catalogue; trying again");
+                    }
                     std::thread::sleep(PAUSE);
                 }
             }

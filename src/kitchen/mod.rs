@@ -18,6 +18,9 @@ mod admission;
 mod blocks;
 mod brigade;
 mod cooking;
+mod health;
+#[cfg(test)]
+mod kit;
 mod ordering;
 mod recipe;
 mod through;
@@ -25,6 +28,7 @@ mod upkeep;
 mod waiting;
 
 pub use brigade::Brigade;
+pub use health::Trouble;
 pub use ordering::{OrderError, Ordered, RETRY_FAILED_AFTER};
 pub use through::{Stream, ThroughError};
 
@@ -41,11 +45,12 @@ use absence::Absences;
 use admission::Room;
 pub(crate) use admission::{Reservation, Space};
 use blocks::Blocklist;
+use health::Health;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use waiting::Waiters;
 pub use waiting::{Following, Standing};
 
@@ -71,6 +76,9 @@ pub struct Limits {
 /// How many waiting names are remembered, for the sake of their progress.
 const MAX_NAMES: usize = 16_384;
 
+/// How long a read that has found a file gone waits for its turn to say so in the catalogue.
+const HEALING_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A handle of the kitchen; cheap to clone.
 #[derive(Clone)]
 pub struct Kitchen(Arc<Shared>);
@@ -89,6 +97,9 @@ struct Shared {
     through: Arc<AtomicUsize>,
     room: Arc<Room>,
     absences: Absences,
+    /// Places for requests that write the catalogue: see [`Kitchen::place_to_write`].
+    writing: Arc<Semaphore>,
+    health: Health,
     waiters: Waiters,
     /// The cooks of this process that are under way.
     running: Mutex<HashMap<BundleKey, Running>>,
@@ -140,6 +151,8 @@ impl Kitchen {
             through: Arc::default(),
             room,
             absences: Absences::new(),
+            writing: Arc::new(Semaphore::new(ordering::WRITING_AT_ONCE)),
+            health: Health::default(),
             waiters: Waiters::default(),
             running: Mutex::default(),
             names: Mutex::default(),
@@ -161,10 +174,18 @@ impl Kitchen {
             }
             // Looked at again under the write lock: it may have been collected, ordered, cooked and
             // published since its row was read.
-            let reopened = shared.catalogue.inspect(Timestamp::now(), |inspection| -> Result<bool, OrderError> {
-                let gone = shared.store.look(key).map_err(OrderError::Store)?.is_none();
-                Ok(gone && inspection.reopen(key)?)
-            })?;
+            let reopened = shared.catalogue.hurried(HEALING_PATIENCE).inspect(
+                Timestamp::now(),
+                |inspection| -> Result<bool, OrderError> {
+                    let gone = shared.store.look(key).map_err(OrderError::Store)?.is_none();
+                    Ok(gone && inspection.reopen(key)?)
+                },
+            );
+            let reopened = match reopened {
+                // To read is not to wait for who writes: it heals the next time.
+                Err(OrderError::Catalogue(error)) if error.is_busy() => return Ok(None),
+                reopened => reopened?,
+            };
             if reopened {
                 tracing::warn!(%key, "the file of a cooked bundle is gone; it can be cooked again");
             }

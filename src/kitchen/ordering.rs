@@ -1,18 +1,30 @@
 //! Orders: whether a bundle may be asked for, and its place in the queue. Owns what an order is
 //! refused for, and asks what costs least first: memory, the catalogue, the archive, the disk.
 //! Nothing is changed before all of them agree.
+//!
+//! A request that is to change the catalogue takes a place first, without a thread, and has one deadline
+//! for that and for its turn to write: however long another process writes, [`WRITING_AT_ONCE`] threads
+//! wait for it and all others answer what only reads.
 
 use super::Kitchen;
 use crate::archive::{Archive as _, ArchiveError, Blocks as _, ObjectType};
 use crate::bundle::{FailureCode, Status};
-use crate::catalogue::{self, CatalogueError};
+use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A failed bundle is cooked anew when it is asked for, but at most once in this time.
 pub const RETRY_FAILED_AFTER: Duration = Duration::from_mins(1);
+
+/// The most requests that write, or wait for their turn to, on a thread each. Of tokio's 512.
+pub(super) const WRITING_AT_ONCE: usize = 64;
+
+/// How long a request waits until it has written, in all.
+const WRITING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +53,9 @@ pub enum OrderError {
     /// Room cannot be made.
     #[error("there is no room for another bundle: {0}")]
     NoRoom(io::Error),
+    /// Others write the catalogue, and did not stop for as long as a request can wait.
+    #[error("the catalogue is being written by others; try again in a moment")]
+    Busy,
     /// The archive could not be asked.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -70,9 +85,45 @@ impl Kitchen {
         self.order_after(key, Duration::ZERO)
     }
 
+    /// [`Kitchen::order`] for a request, which does not wait for long.
+    ///
+    /// # Errors
+    /// [`OrderError::Busy`] too, when others write the catalogue all the while.
+    pub async fn request(&self, key: BundleKey) -> Result<Ordered, OrderError> {
+        let kitchen = self.clone();
+        if let Some(settled) = on_a_thread(move || kitchen.settled(&key)).await? {
+            return Ok(settled);
+        }
+        let place = self.place_to_write().await.ok_or(OrderError::Busy)?;
+        let kitchen = self.clone();
+        let placed = on_a_thread(move || {
+            let catalogue = kitchen.0.catalogue.hurried(place.left());
+            kitchen.place(&catalogue, &key, RETRY_FAILED_AFTER)
+        });
+        match placed.await {
+            Err(OrderError::Catalogue(error)) if error.is_busy() => Err(OrderError::Busy),
+            placed => placed,
+        }
+    }
+
+    /// A place among the requests that write; `None` when none was to be had in time. Drop it when that is
+    /// done.
+    pub(crate) async fn place_to_write(&self) -> Option<Place> {
+        let deadline = Instant::now() + WRITING_PATIENCE;
+        let permit = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.0.writing).acquire_owned());
+        Some(Place { _permit: permit.await.ok()?.ok()?, deadline })
+    }
+
     fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Ordered, OrderError> {
+        match self.settled(key)? {
+            Some(settled) => Ok(settled),
+            None => self.place(&self.0.catalogue, key, retry_failed_after),
+        }
+    }
+
+    /// What an order comes to without a change; `None` when it is to be placed.
+    fn settled(&self, key: &BundleKey) -> Result<Option<Ordered>, OrderError> {
         let shared = &*self.0;
-        let limits = shared.limits();
         shared.blocks.refresh()?;
         self.check_blocked(&key.id())?;
         let known = self.status(key)?;
@@ -82,7 +133,7 @@ impl Kitchen {
             return Err(OrderError::Blocked { reason: None });
         }
         match known.map(|bundle| bundle.status) {
-            Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Ordered::Already(status)),
+            Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Some(Ordered::Already(status))),
             Some(Status::Failed) | None => {}
         }
         if !self.is_known(key)? {
@@ -92,7 +143,19 @@ impl Kitchen {
             io::ErrorKind::StorageFull => OrderError::NoRoom(error),
             _ => OrderError::Store(error),
         })?;
-        let order = || shared.catalogue.order(key, Timestamp::now(), limits.max_queue, retry_failed_after);
+        Ok(None)
+    }
+
+    /// Puts what may be ordered in the queue.
+    fn place(
+        &self,
+        catalogue: &Catalogue,
+        key: &BundleKey,
+        retry_failed_after: Duration,
+    ) -> Result<Ordered, OrderError> {
+        let shared = &*self.0;
+        let max_queue = shared.limits().max_queue;
+        let order = || catalogue.order(key, Timestamp::now(), max_queue, retry_failed_after);
         let ordered = match order() {
             Err(error) if error.is_storage_full() && shared.room.make_some().is_ok() => order(),
             ordered => ordered,
@@ -150,5 +213,68 @@ impl Kitchen {
             shared.absences.insert(kind, id, stamp, Instant::now());
         }
         Ok(has)
+    }
+}
+
+/// One of the requests that write.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    deadline: Instant,
+}
+
+impl Place {
+    /// How long it may still wait for its turn.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Header;
+    use crate::catalogue::Access;
+    use crate::key::Swhid;
+    use crate::kitchen::kit;
+
+    const TREE: Header = Header { object_type: ObjectType::Tree, size: 9 };
+
+    #[test]
+    fn an_order_knows_what_another_process_blocked_a_moment_ago() {
+        let data = tempfile::tempdir().unwrap();
+        let kitchen = kit::kitchen(data.path(), |_| Ok(Some(TREE)));
+        let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
+        let others = Catalogue::open(&data.path().join("catalogue.db"), Access::Write).unwrap();
+        let swhid: Swhid = key.swhid();
+        others.block(&swhid, Some("why"), Timestamp::now()).unwrap();
+        let refused = kitchen.order(&key).unwrap_err();
+        assert!(matches!(&refused, OrderError::Blocked { reason } if reason.as_deref() == Some("why")), "{refused}");
+        assert_eq!(kitchen.catalogue().totals().unwrap().queued, 0);
+        others.unblock(&swhid).unwrap();
+        assert_eq!(kitchen.order(&key).unwrap(), Ordered::Queued);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_refused_in_time_while_another_writes_and_answered_where_nothing_is_to_be_written() {
+        let data = tempfile::tempdir().unwrap();
+        let kitchen = kit::kitchen(data.path(), |_| Ok(Some(TREE)));
+        let [queued, new]: [BundleKey; 2] = ["tar", "zip"]
+            .map(|ext| format!("directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.{ext}").parse().unwrap());
+        assert_eq!(kitchen.request(queued).await.unwrap(), Ordered::Queued);
+        let other = rusqlite::Connection::open(data.path().join("catalogue.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let start = Instant::now();
+        assert!(matches!(kitchen.request(new).await, Err(OrderError::Busy)));
+        assert!(start.elapsed() < WRITING_PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!(kitchen.request(queued).await.unwrap(), Ordered::Already(Status::New));
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(kitchen.request(new).await.unwrap(), Ordered::Queued);
     }
 }

@@ -30,6 +30,33 @@ const DIGEST_EVERY: Duration = Duration::from_mins(1);
 /// How many files are digested between two looks into the catalogue.
 const DIGEST_BATCH: u32 = 32;
 
+/// How often the catalogue's file is looked after.
+const LOOK_AT_FILE: Duration = Duration::from_secs(1);
+
+/// Looks whether the catalogue's file is still the one that was opened, and says so when it is not, or is
+/// again.
+pub(super) async fn look_after_catalogue(kitchen: Kitchen) {
+    let mut lost = false;
+    while !kitchen.is_stopping() {
+        let look = kitchen.clone();
+        match tokio::task::spawn_blocking(move || look.0.catalogue.look_after_file()).await {
+            Ok(Err(error)) if !lost => {
+                tracing::error!("{error}");
+                lost = true;
+            }
+            Ok(Ok(())) if lost => {
+                tracing::warn!("the catalogue is where it was again, and is used again");
+                lost = false;
+            }
+            _ => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_FILE) => {}
+            () = kitchen.stopped() => {}
+        }
+    }
+}
+
 /// Follows what other processes block.
 pub(super) async fn watch_blocks(kitchen: Kitchen) {
     let mut told = false;
@@ -158,6 +185,8 @@ impl Kitchen {
     pub fn recover(&self) {
         let shared = &*self.0;
         let release = || -> Result<(), Box<dyn std::error::Error>> {
+            // Without it others take this process for dead.
+            shared.store.hold()?;
             for owner in shared.catalogue.owners()? {
                 if !shared.store.is_alive(&owner)? {
                     let cooks = shared.catalogue.release(&owner, Timestamp::now())?;

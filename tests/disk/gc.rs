@@ -131,6 +131,41 @@ fn names_of_one_file_go_together_and_a_pin_on_one_holds_all() {
 }
 
 #[test]
+fn where_the_catalogue_has_no_room_to_forget_files_they_are_deleted_first() {
+    use larder::gc::{self, Limits};
+    use larder::limits::{MinFree, Policy, RoomLimits};
+    use larder::store::Store;
+    use larder::time::Timestamp;
+
+    let (folder, disk) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let Some(_mount) = Mount::tmpfs(disk.path(), "24m") else { return skipped() };
+    let data = disk.path().join("data");
+    let (menu, server) = aged(folder.path(), &data, 4);
+    assert!(server.terminate().success());
+    let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Write).unwrap();
+    let store = Store::open(&data).unwrap();
+    // So that the log has to grow for the next commit.
+    let sql = rusqlite::Connection::open(data.join("catalogue.db")).unwrap();
+    let busy: i64 = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0);
+    fill_up(&disk.path().join("filler"), disk.path());
+    assert!(sql.execute("UPDATE totals SET files = files", []).is_err(), "there is no room to write");
+
+    let room =
+        RoomLimits { max_size: Some(0), min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru };
+    let now = catalogue.moment(Timestamp::now()).unwrap();
+    let stock = gc::stock(&store, &catalogue).unwrap();
+    let plan =
+        gc::plan(gc::candidates(&catalogue, Policy::Lru), &stock, &Limits { room, max_idle: None }, now).unwrap();
+    let removed = gc::run(&plan, &store, &catalogue, |_, _| ()).unwrap();
+    assert_eq!((removed.files, removed.names, removed.passed_over), (4, 4, 0));
+    assert!(menu.keys().all(|key| store.get(&key.parse().unwrap()).unwrap().is_none()));
+    assert_eq!(catalogue.totals().unwrap().files, 0);
+    drop((store, catalogue, sql));
+    all_is_well(&data);
+}
+
+#[test]
 fn the_exit_code_says_what_became_of_it() {
     let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     assert_eq!(larder(data.path(), &["gc"]).status.code(), Some(1), "there is no larder yet");
