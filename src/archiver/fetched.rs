@@ -164,7 +164,7 @@ impl Shared {
 
 /// A thread that takes shelves away, as long as there are any.
 fn clear_when_unused(shared: Weak<Shared>) {
-    std::thread::spawn(move || {
+    let clear = move || {
         loop {
             std::thread::sleep(KEPT / 4);
             match shared.upgrade() {
@@ -172,7 +172,10 @@ fn clear_when_unused(shared: Weak<Shared>) {
                 _ => return,
             }
         }
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(clear) {
+        tracing::warn!(%error, "what was unpacked of archives stays until the next is");
+    }
 }
 
 /// Lays contents one behind the other.

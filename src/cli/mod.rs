@@ -33,6 +33,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -151,6 +152,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
+    survive_file_size_limit();
     match run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -158,6 +160,20 @@ pub fn main() -> ExitCode {
             eprintln!("larder: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A write beyond the limit on the size of files (`ulimit -f`) is to fail like one on a full disk, and
+/// not to end the process: any handler does that. Programs that larder runs have the default again.
+fn survive_file_size_limit() {
+    let handle = || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let _entered = runtime.enter();
+        // The handler stays when its listener and the runtime are gone.
+        signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+    };
+    if let Err(error) = handle() {
+        tracing::warn!(%error, "a limit on the size of files would end this process");
     }
 }
 

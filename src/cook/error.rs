@@ -71,6 +71,9 @@ pub enum CookError {
         /// The format.
         format: Format,
     },
+    /// The system has no thread left for it.
+    #[error("no thread can be started: {0}")]
+    NoThread(io::Error),
     /// A thread of the cook panicked: a bug, here or in a library.
     #[error("a thread of the cook panicked")]
     Panicked,
@@ -93,6 +96,7 @@ impl CookError {
             Self::Cancelled(Reason::Timeout) => (FailureCode::Timeout, self.to_string()),
             Self::Cancelled(Reason::Stop) => return None,
             Self::NotHistory { .. } => (FailureCode::Io, self.to_string()),
+            Self::NoThread(cause) => (FailureCode::Io, format!("no thread could be started: {}", cause.kind())),
             Self::Panicked => (FailureCode::Io, "the cook broke off because of an internal error".to_owned()),
         };
         Some(Failure { code, message })
@@ -111,7 +115,8 @@ impl CookError {
 
 fn io_code(cause: &io::Error) -> FailureCode {
     match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureCode::NoSpace,
+        // The last is what a limit on the size of files, `ulimit -f`, comes to.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => FailureCode::NoSpace,
         _ => FailureCode::Io,
     }
 }
@@ -160,8 +165,23 @@ mod tests {
     fn a_full_disk_is_told_from_a_broken_one_and_a_stop_is_no_failure() {
         let full = CookError::Output(io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(full.failure().unwrap().code, FailureCode::NoSpace);
+        let cut = CookError::Output(io::Error::from(io::ErrorKind::FileTooLarge));
+        assert_eq!(cut.failure().unwrap().code, FailureCode::NoSpace);
         assert_eq!(CookError::Cancelled(Reason::Stop).failure(), None);
         assert_eq!(CookError::Cancelled(Reason::Timeout).failure().unwrap().code, FailureCode::Timeout);
+    }
+
+    /// EAGAIN, EMFILE, ENFILE, ENOMEM, and what a disk or a network file system answers on a bad day.
+    #[test]
+    fn whatever_the_system_has_none_left_of_passes() {
+        for errno in [11, 24, 23, 12, 5, 13, 116, 28, 122, 27] {
+            let cause = || io::Error::from_raw_os_error(errno);
+            let archive = CookError::Archive { action: String::new(), cause: cause() };
+            for error in [archive, CookError::Output(cause()), CookError::NoThread(cause())] {
+                let failure = error.failure().unwrap();
+                assert!(failure.code.is_transient(), "{errno}: {error}: {:?}", failure.code);
+            }
+        }
     }
 
     #[test]

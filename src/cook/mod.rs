@@ -23,6 +23,7 @@ mod raw;
 mod root;
 pub(crate) mod segment;
 pub(crate) mod tarball;
+mod threads;
 mod worker;
 pub(crate) mod zip;
 pub(crate) mod zstandard;

@@ -31,6 +31,7 @@ use super::error::CookError;
 use super::flat::{self, Walked};
 use super::form::Binding;
 use super::segment::{Job, UNIT};
+use super::threads;
 use super::worker::Worker;
 use super::{Cooked, Order};
 use std::collections::VecDeque;
@@ -44,14 +45,19 @@ const LOOK_AHEAD: usize = 8 << 20;
 
 /// Cooks `order` into `out`.
 pub(super) fn run(order: &Order<'_>, out: &mut dyn Write) -> Result<Cooked, CookError> {
-    let threads = order.threads.max(1);
-    let pipeline = &Pipeline::new(threads);
+    let workers = order.threads.max(1);
+    let pipeline = &Pipeline::new(workers);
     thread::scope(|scope| {
-        scope.spawn(|| pipeline.guard(|| pipeline.walk(order)));
-        for _ in 0..threads {
-            scope.spawn(|| pipeline.guard(|| Worker::new(pipeline, order).run()));
+        let worker = || move || pipeline.guard(|| Worker::new(pipeline, order).run());
+        let begun = threads::start(scope, || pipeline.guard(|| pipeline.walk(order)))
+            .and_then(|_| threads::start(scope, worker()));
+        match begun {
+            Ok(_) => {
+                threads::start_some(scope, workers - 1, worker);
+                pipeline.guard(|| pipeline.write(order, out));
+            }
+            Err(error) => pipeline.fail(error),
         }
-        pipeline.guard(|| pipeline.write(order, out));
     });
     let mut state = pipeline.lock();
     match (state.ending.take(), state.walked.take()) {

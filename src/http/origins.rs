@@ -253,7 +253,7 @@ fn not_proven(error: &CookError) -> Response<Body> {
     let Some(failure) = error.failure() else { return not_ordered(&OrderError::NotFound) };
     tracing::debug!(%error, "there is no proof");
     match error {
-        CookError::Archive { .. } => {
+        CookError::Archive { .. } | CookError::NoThread(_) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "archive_unavailable", failure.message).retry_after(10)
         }
         CookError::Blocked { .. } => {

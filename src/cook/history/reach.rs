@@ -9,7 +9,7 @@ use super::ids::IdSet;
 use super::refs::Refs;
 use crate::archive::object::{self, EntryKind};
 use crate::archive::{Archive, ObjectType, Reader};
-use crate::cook::{Control, CookError};
+use crate::cook::{Control, CookError, threads};
 use crate::key::Sha1Git;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ const PLENTY: usize = 64;
 pub(super) fn reach(
     archive: &dyn Archive,
     refs: &Refs,
-    threads: usize,
+    number: usize,
     verified: bool,
     control: &Control,
 ) -> Result<Reached, CookError> {
@@ -89,7 +89,8 @@ pub(super) fn reach(
     let mut followed = Followed::new(key);
     std::thread::scope(|scope| {
         let _stop = StopOnPanic(&walk);
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| walk.trees(&mut *archive.reader()))).collect();
+        let part = || || walk.trees(&mut *archive.reader());
+        let others = threads::start_some(scope, number.saturating_sub(1), part);
         let mut reader = archive.reader();
         let own = walk.commits(&mut *reader, refs).and_then(|first| {
             followed.merge(&first);

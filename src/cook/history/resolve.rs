@@ -15,6 +15,7 @@ use crate::archive::git::inflate::{self, Pieces, Stream};
 use crate::archive::git::large::{Base, Emit, Scratch, apply_pieces};
 use crate::archive::object::{Hasher, hash};
 use crate::archive::{MAX_WHOLE_BLOB, ObjectType};
+use crate::cook::threads;
 use crate::key::Sha1Git;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -107,7 +108,7 @@ pub(crate) fn resolve(pack: &Pack<'_>, bounds: &Bounds<'_>, visit: &Visit<'_>) -
         Ok(())
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..bounds.threads).map(|_| scope.spawn(work)).collect();
+        let others = threads::start_some(scope, bounds.threads.saturating_sub(1), || work);
         let mut results = vec![work()];
         let panicked = || Failed { at: 0, fault: io_fault("resolve a pack", io::Error::other("a thread panicked")) };
         results.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(panicked()))));

@@ -12,7 +12,7 @@
 use crate::cook::control::Control;
 use crate::cook::deflate::{Deflater, End, Level};
 use crate::cook::error::CookError;
-use crate::cook::gzip;
+use crate::cook::{gzip, threads};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -26,24 +26,26 @@ const UNIT: usize = 1 << 20;
 /// # Errors
 /// That of `out` first, then that of `source`.
 pub(super) fn write<T: Send>(
-    (threads, max_size, control): (usize, u64, &Control),
+    (number, max_size, control): (usize, u64, &Control),
     out: &mut dyn Write,
     source: impl FnOnce(&mut Units<'_>) -> Result<T, CookError> + Send,
 ) -> Result<T, CookError> {
     let (to_work, work) = channel();
-    let (to_places, places) = sync_channel(2 * threads + 2);
+    let (to_places, places) = sync_channel(2 * number + 2);
     let work = &Mutex::new(work);
     thread::scope(|scope| {
-        let maker = scope.spawn(move || {
+        let maker = threads::start(scope, move || {
             let mut units =
                 Units { unit: Vec::with_capacity(UNIT), written: 0, max_size, control, to_work, to_places, halt: None };
             let made = source(&mut units).and_then(|made| units.end().map(|()| made).map_err(CookError::Output));
             made.map_err(|error| units.halt.take().unwrap_or(error))
-        });
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| deflate(work))).collect();
+        })?;
+        // One at least; without it `places` is dropped, and the maker ends.
+        let first = threads::start(scope, || deflate(work))?;
+        let others = threads::start_some(scope, number.max(1) - 1, || || deflate(work));
         let written = write_units(places, out, control);
         let made = maker.join();
-        for worker in workers {
+        for worker in others.into_iter().chain([first]) {
             // One that panicked has left a place empty, which the writer has seen.
             let _ = worker.join();
         }
