@@ -126,7 +126,8 @@ fn status(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool
 fn forget(settings: &Settings, request: &str) -> anyhow::Result<bool> {
     // Opened like a writer: only the owner of the data may.
     let _store = Store::open(&settings.data).context("cannot open the store")?;
-    let catalogue = Catalogue::open(&rooms::expect_catalogue(settings)?, Access::Write)?;
+    rooms::expect_catalogue(settings)?;
+    let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
     let Some((_, alias)) = look_up(settings, &catalogue, request)? else { return Ok(false) };
     Ok(catalogue.forget_alias(&alias.wanted.key())?)
 }

@@ -60,7 +60,8 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
 
 /// Whether the object was blocked.
 pub(super) fn unblock(settings: &Settings, args: &UnblockArgs) -> anyhow::Result<bool> {
-    let catalogue = Catalogue::open(&rooms::expect_catalogue(settings)?, Access::Write)?;
+    rooms::expect_catalogue(settings)?;
+    let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
     let was = catalogue.unblock(&args.object)?;
     super::print(&format!("{} {}\n", args.object, if was { "is no longer blocked" } else { "was not blocked" }))?;
     Ok(was)
@@ -100,7 +101,7 @@ fn block(settings: &Settings, object: &Swhid, args: &Args) -> anyhow::Result<Exi
     }
     // The store first: it refuses the wrong user, and then nothing has been blocked.
     let store = Store::open(&settings.data).context("cannot open the store")?;
-    let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Write)?;
+    let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
     let new = catalogue.block(object, args.reason.as_deref(), Timestamp::now())?;
     let mut done = Done { swhid: object.to_string(), new, ..Done::default() };
     if !args.json {

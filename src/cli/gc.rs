@@ -150,7 +150,7 @@ fn open(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<(St
 
 fn open_to_write(settings: &Settings) -> anyhow::Result<(Store, Catalogue)> {
     let store = Store::open(&settings.data).context("cannot open the store")?;
-    Ok((store, Catalogue::open(&rooms::catalogue_path(settings), Access::Write)?))
+    Ok((store, rooms::catalogue_to_write(settings, Access::Write)?))
 }
 
 /// Whether the disk lacks the little room that opening takes.

@@ -1,7 +1,7 @@
 //! `larder pin` and `larder unpin`: what is pinned is never collected.
 
 use super::{parse_bundle, rooms};
-use crate::catalogue::{Access, Catalogue};
+use crate::catalogue::Access;
 use crate::config::Settings;
 use crate::key::BundleKey;
 
@@ -14,7 +14,8 @@ pub(super) struct Args {
 
 /// Whether every bundle named was known.
 pub(super) fn run(settings: &Settings, args: &Args, pinned: bool) -> anyhow::Result<bool> {
-    let catalogue = Catalogue::open(&rooms::expect_catalogue(settings)?, Access::Write)?;
+    rooms::expect_catalogue(settings)?;
+    let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
     let mut all = true;
     for key in &args.bundles {
         let known = catalogue.pin(key, pinned)?;

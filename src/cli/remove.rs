@@ -1,7 +1,7 @@
 //! `larder remove`: takes bundles out of the store. What is asked for again is cooked again.
 
 use super::{parse_bundle, rooms};
-use crate::catalogue::{Access, Catalogue};
+use crate::catalogue::Access;
 use crate::config::Settings;
 use crate::key::BundleKey;
 use crate::store::Store;
@@ -22,7 +22,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<bool> {
     // The catalogue first: it refuses where there is none, and then no folder has been made.
     rooms::read_catalogue(settings)?;
     let store = Store::open(&settings.data).context("cannot open the store")?;
-    let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Write)?;
+    let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
     // Unlinked only when the transaction that forgot them is over.
     let mut withdrawn = Vec::new();
     let mut removed = 0;

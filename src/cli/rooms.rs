@@ -31,6 +31,22 @@ pub(super) fn expect_catalogue(settings: &Settings) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The catalogue, to be written. One that does not exist yet is made, but not beside bundles: those were
+/// published by a larder that had one.
+pub(super) fn catalogue_to_write(settings: &Settings, access: Access) -> anyhow::Result<Catalogue> {
+    let path = catalogue_path(settings);
+    // The bundles between two looks: where there is one, the catalogue that knew it came before it.
+    let is_blank = || matches!(Catalogue::is_blank(&path), Ok(true));
+    let has_bundles = || Store::open_read_only(&settings.data).is_ok_and(|store| store.has_bundles().unwrap_or(true));
+    let data = settings.data.display();
+    anyhow::ensure!(
+        !(is_blank() && has_bundles() && is_blank()),
+        "there are bundles in {data}, and the catalogue beside them is gone or empty: put catalogue.db back from a \
+         backup, or run `larder fsck --repair`, which makes one of what the files tell"
+    );
+    Ok(Catalogue::open(&path, access)?)
+}
+
 /// The archive of the settings. Finds no repository yet.
 pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
     let mirrors = settings.data.join(origins::FOLDER);
@@ -50,7 +66,7 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
 pub(super) fn origins(settings: &Settings) -> anyhow::Result<Origins> {
     // Who may not write there is told so, and how.
     drop(Store::open(&settings.data).context("cannot open the store")?);
-    let catalogue = Catalogue::open(&catalogue_path(settings), Access::Write).context("cannot open the catalogue")?;
+    let catalogue = catalogue_to_write(settings, Access::Write).context("cannot open the catalogue")?;
     let rules = Rules {
         transports: settings.origin_transports.clone(),
         private: settings.origin_private,
@@ -117,7 +133,7 @@ fn store(settings: &Settings) -> anyhow::Result<Store> {
 fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
     let path = catalogue_path(settings);
     match settings.mode {
-        Mode::Normal => Ok(Catalogue::open(&path, Access::Migrate)?),
+        Mode::Normal => catalogue_to_write(settings, Access::Migrate),
         // What is blocked stands there: one that cannot be read must not be taken for one that is not.
         Mode::PassThrough if is_absent(&path) => {
             tracing::warn!(data = %settings.data.display(), "no catalogue is there: nothing is blocked");

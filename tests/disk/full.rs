@@ -75,7 +75,11 @@ fn a_store_that_became_read_only_serves_what_it_has_and_recovers() {
     }
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(all_served_are_right(&server, &menu), 3, "what was cooked is still served");
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, &ready.json()["problems"][0]["code"]), (503, &"store_read_only".into()));
     mount.remount("rw");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.get("/readyz").status, 200);
     for key in &keys[3..] {
         let answer = server.post(&format!("/vault/{key}"));
         assert_eq!(answer.status, 201);
