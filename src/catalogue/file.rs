@@ -9,6 +9,7 @@
 //! The names are looked at with `stat`, never opened: closing any handle of the catalogue would give up
 //! all locks that this process has on it.
 
+use super::error::Fault;
 use super::{Catalogue, CatalogueError};
 use std::fmt;
 use std::fs::Metadata;
@@ -142,6 +143,25 @@ impl Catalogue {
             None => Ok(()),
             Some(loss) => Err(CatalogueError::Lost { path: path.clone(), loss }),
         }
+    }
+
+    /// Brings what stands in a log that has lost its name into the catalogue's file, so that the end of this
+    /// process loses none of it. Only while nobody has begun another log, which would tell otherwise.
+    /// Whether that was done.
+    pub fn rescue_log(&self) -> Result<bool, CatalogueError> {
+        let (Some(watched), Some(writer)) = (&self.shared.watched, &self.shared.writer) else { return Ok(false) };
+        if watched.last() != Some(Loss::Log) {
+            return Ok(false);
+        }
+        let run = || -> Result<bool, Fault> {
+            let writer = writer.lend(self.patience)?;
+            if watched.companions[0].symlink_metadata().is_ok() {
+                return Ok(false);
+            }
+            let busy: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            Ok(busy == 0)
+        };
+        run().map_err(|fault| fault.during("bring its log into the catalogue", &self.shared.path))
     }
 
     /// As the last look found it.

@@ -178,8 +178,8 @@ fn describe(report: &Report, repair: bool) -> String {
         let _ = writeln!(text, "deleted {} old entries of the quarantine", report.expired);
     }
     if report.empty_folders > 0 {
-        let what = if repair { "removed" } else { "there are" };
-        let _ = writeln!(text, "{what} {} empty folders", report.empty_folders);
+        let removed = if repair { ", removed" } else { "" };
+        let _ = writeln!(text, "{:<17} {}{removed}", "empty folders", report.empty_folders);
     }
     text.push_str(match (report.is_well(), report.faults.is_empty()) {
         (true, true) => "clean\n",

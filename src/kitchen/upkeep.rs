@@ -43,6 +43,12 @@ pub(super) async fn look_after_catalogue(kitchen: Kitchen) {
             Ok(Err(error)) if !lost => {
                 tracing::error!("{error}");
                 lost = true;
+                let rescue = kitchen.clone();
+                match tokio::task::spawn_blocking(move || rescue.0.catalogue.rescue_log()).await {
+                    Ok(Ok(true)) => tracing::warn!("what was in the catalogue's log is in the catalogue"),
+                    Ok(Err(error)) => tracing::error!("{error}"),
+                    _ => {}
+                }
             }
             Ok(Ok(())) if lost => {
                 tracing::warn!("the catalogue is where it was again, and is used again");

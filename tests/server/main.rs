@@ -21,5 +21,6 @@ mod readers;
 mod reload;
 mod systemd;
 mod together;
+mod trouble;
 mod vault;
 mod verify_cli;

@@ -88,6 +88,6 @@ fn the_exit_code_says_what_became_of_it() {
     let person = String::from_utf8(larder.run(&["fsck", "--repair"]).stdout).unwrap();
     let key = larder.alone;
     assert!(person.contains(&format!("missing-file      {key}: absent until it is asked for\n")), "{person}");
-    assert!(person.ends_with("missing-file      1, 1 repaired\nclean now\n"), "{person}");
+    assert!(person.ends_with("missing-file      1, 1 repaired\nempty folders     1, removed\nclean now\n"), "{person}");
     assert_eq!(fsck(larder.data(), &[]).0, 0);
 }

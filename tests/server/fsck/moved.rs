@@ -140,25 +140,24 @@ fn a_content_whose_cook_failed_meanwhile_is_adopted_when_it_comes_back() {
 
 #[test]
 fn what_nothing_proves_is_deleted_only_when_that_is_asked_for() {
-    let larder = Larder::new();
-    let path = larder.path(larder.revision);
+    let shelf = Larder::new();
+    let path = shelf.path(shelf.revision);
     let touch = |path: &Path| {
-        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        // A file of its own: the directory's proves itself.
+        let bytes = fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
         let times = FileTimes::new().set_modified(SystemTime::now() - Duration::from_hours(1));
         File::options().write(true).open(path).unwrap().set_times(times).unwrap();
     };
-    larder.forget(larder.revision);
+    shelf.forget(shelf.revision);
     touch(&path);
-    let (code, said) = larder.fsck(&["--repair", "--delete-unproven"]);
+    let (code, said) = shelf.fsck(&["--repair", "--delete-unproven"]);
     assert_eq!(code, 0, "{said}");
-    assert!(did(&said).contains(&(larder.revision, "removed")), "{said}");
-    assert_eq!(larder.quarantine(), [""; 0]);
-    assert_eq!(
-        self::larder(larder.data(), &["fsck", "--delete-unproven"]).status.code(),
-        Some(2),
-        "not without a repair"
-    );
-    larder.everything_can_be_had();
+    assert!(did(&said).contains(&(shelf.revision, "removed")), "{said}");
+    assert_eq!(shelf.quarantine(), [""; 0]);
+    assert_eq!(larder(shelf.data(), &["fsck", "--delete-unproven"]).status.code(), Some(2), "not without a repair");
+    shelf.everything_can_be_had();
 }
 
 #[test]
