@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `time` `key` `bundle` `limits` | plain data |
+//! | 0 | `address` `time` `key` `bundle` `limits` | plain data |
 //! | 1 | `archive::{object, snapshot}` `archiver::{pattern, region::settings, request, settings, source, structure, task, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
@@ -23,6 +23,7 @@
 //!   (`docs/format.md`).
 
 pub mod access;
+pub mod address;
 pub mod archive;
 pub mod archiver;
 pub mod bundle;

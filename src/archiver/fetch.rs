@@ -3,12 +3,12 @@
 //!
 //! No proxy of the environment is used, for it would look names up by itself, and not as `resolve` does.
 
-use super::address::is_public;
 use super::pattern::fits;
 use super::resolve::{Guarded, PrivateAddress};
 use super::source::Source;
 use super::task::{Fault, FaultCode};
 use super::tls;
+use crate::address::is_public;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
 use std::collections::HashMap;

@@ -13,7 +13,6 @@
 //!
 //! **Locks.** The map of running fetches is held for one lookup.
 
-mod address;
 mod fetch;
 mod fetched;
 mod landing;

@@ -2,7 +2,7 @@
 //! and the connection goes to one of those: a name that changes between the check and the connection
 //! changes nothing.
 
-use super::address::is_public;
+use crate::address::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

@@ -152,6 +152,11 @@ impl Origins {
     pub fn add(&self, url: &str, now: Timestamp) -> Result<(Remote, bool), OriginError> {
         let remote = Remote::parse(url)?;
         self.check(&remote)?;
+        match remote.addresses(self.rules.private) {
+            // A name that cannot be looked up now may be at the visit.
+            Ok(_) | Err(UrlError::NoAddress) => {}
+            Err(error) => return Err(error.into()),
+        }
         let new = self.catalogue.add_origin(remote.as_str(), false, now)?;
         Ok((remote, new))
     }

@@ -2,9 +2,10 @@
 //! helpers (`ext::`), options in disguise, credentials, transports that are not allowed, and hosts
 //! inside the network.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use crate::address::are_public;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::{fmt, io};
 use url::{Host, Url};
 
 /// The longest URL of an origin, in bytes.
@@ -139,16 +140,25 @@ impl Remote {
     /// # Errors
     /// [`UrlError::Private`] when one of them is inside the network and `private` is not allowed.
     pub fn addresses(&self, private: bool) -> Result<Vec<SocketAddr>, UrlError> {
+        self.addresses_by(private, |name, port| Ok((name, port).to_socket_addrs()?.collect()))
+    }
+
+    /// [`Remote::addresses`], names looked up by other means.
+    fn addresses_by(
+        &self,
+        private: bool,
+        look_up: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    ) -> Result<Vec<SocketAddr>, UrlError> {
         let Some((host, port)) = &self.host else { return Ok(Vec::new()) };
         let found: Vec<SocketAddr> = match host {
             Host::Ipv4(address) => vec![(*address, *port).into()],
             Host::Ipv6(address) => vec![(*address, *port).into()],
-            Host::Domain(name) => (name.as_str(), *port).to_socket_addrs().map_err(|_| UrlError::NoAddress)?.collect(),
+            Host::Domain(name) => look_up(name, *port).map_err(|_| UrlError::NoAddress)?,
         };
         if found.is_empty() {
             return Err(UrlError::NoAddress);
         }
-        if !private && !found.iter().all(|address| is_public(address.ip())) {
+        if !private && !are_public(found.iter().map(SocketAddr::ip)) {
             return Err(UrlError::Private);
         }
         Ok(found)
@@ -190,40 +200,6 @@ fn legal_host(host: &Host<&str>) -> Result<Host<String>, UrlError> {
 fn is_word(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     text.bytes().all(legal) && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
-}
-
-/// Whether an address is anybody's on the Internet (the registries of RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_documentation() || v4.is_broadcast())
-                && a != 0
-                && a < 224
-                && !(a == 100 && (64..128).contains(&b))
-                && !(a == 192 && b == 0 && c == 0)
-                && !(a == 198 && (18..20).contains(&b))
-        }
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public(IpAddr::from([a, b, c, d]))
-    };
-    match segments {
-        // IPv4 in IPv6: mapped, translated (NAT64), 6to4.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            embedded(high, low)
-        }
-        // Teredo, benchmarking, documentation.
-        [0x2001, 0 | 2 | 0x0db8, ..] => false,
-        // Global unicast is 2000::/3; all else is something else.
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
 }
 
 #[cfg(test)]
@@ -318,11 +294,59 @@ mod tests {
             assert_eq!(remote.addresses(false), Err(UrlError::Private), "{text}");
             assert!(remote.addresses(true).is_ok());
         }
+        // The blocks themselves are `address`'s to test.
         for text in ["8.8.8.8", "[2606:4700::1111]", "172.32.0.1", "100.128.0.1"] {
             assert!(Remote::parse(&format!("https://{text}/x")).unwrap().addresses(false).is_ok(), "{text}");
         }
         for text in ["git://127.0.0.1/x", "ssh://127.0.0.1/x"] {
             assert_eq!(Remote::parse(text).unwrap().addresses(false), Err(UrlError::Private), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_with_one_inner_address_among_public_ones_is_refused() {
+        let remote = Remote::parse("https://example.org/x").unwrap();
+        let at = |addresses: &[&str], private| {
+            let found = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 443)).collect();
+            remote.addresses_by(private, |name, port| {
+                assert_eq!((name, port), ("example.org", 443));
+                Ok(found)
+            })
+        };
+        for inner in ["10.0.0.1", "127.0.0.1", "::1", "fe80::1", "::ffff:192.168.0.1", "3fff::1", "192.88.99.1"] {
+            for list in [["8.8.8.8", inner], [inner, "8.8.8.8"], ["2606:4700::1111", inner]] {
+                assert_eq!(at(&list, false), Err(UrlError::Private), "{list:?}");
+                assert_eq!(at(&list, true).unwrap().len(), 2);
+            }
+        }
+        let found = at(&["8.8.8.8", "2606:4700::1111"], false).unwrap();
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["8.8.8.8:443", "[2606:4700::1111]:443"]);
+        assert_eq!(at(&[], true), Err(UrlError::NoAddress));
+        let unknown = remote.addresses_by(false, |_, _| Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(unknown, Err(UrlError::NoAddress));
+    }
+
+    #[test]
+    fn git_is_bound_to_just_the_addresses_that_were_checked() {
+        let addresses: Vec<SocketAddr> =
+            ["8.8.8.8:8443", "[2606:4700::1111]:8443"].map(|address| address.parse().unwrap()).to_vec();
+        let pinned = |url: &str| Remote::parse(url).unwrap().pinned(&addresses);
+        let bound = Some("example.org:8443:8.8.8.8,[2606:4700::1111]".to_owned());
+        assert_eq!(pinned("https://example.org:8443/x"), bound);
+        assert_eq!(pinned("http://example.org:8443/x"), bound);
+        let usual = pinned("https://example.org/x").unwrap();
+        assert!(usual.starts_with("example.org:443:"), "{usual}");
+        // What is no name is not looked up, and no other transport knows the setting.
+        for url in ["https://8.8.8.8/x", "https://[2606:4700::1111]/x", "ssh://example.org/x", "git://example.org/x"] {
+            assert_eq!(pinned(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_may_be_so_long_and_no_longer() {
+        let of_length = |length: usize| format!("https://example.org/{}", "x".repeat(length - 20));
+        assert_eq!(of_length(MAX_URL).len(), MAX_URL);
+        assert!(Remote::parse(&of_length(MAX_URL)).is_ok());
+        assert_eq!(Remote::parse(&of_length(MAX_URL + 1)), Err(UrlError::Malformed));
     }
 }

@@ -13,6 +13,7 @@ use tokens::tokens;
 
 /// Every room and its layer; the longest path that fits a module decides.
 const LAYERS: &[(&str, u8)] = &[
+    ("address", 0),
     ("time", 0),
     ("key", 0),
     ("bundle", 0),

@@ -21,10 +21,14 @@ fn what_the_settings_do_not_allow_is_refused() {
     // Allowed once, and no longer.
     ok(&origin(data.path(), &["add", &url]));
     assert!(refused(&plain(&["visit", &url])).contains("origin_transports"));
-    let private = "https://127.0.0.1:1/x.git";
-    ok(&plain(&["add", private]));
-    let words = refused(&plain(&["visit", private]));
-    assert!(words.contains("origin_private"), "{words}");
+    for private in ["https://127.0.0.1:1/x.git", "https://localhost:1/x.git", "https://[::ffff:10.0.0.1]/x.git"] {
+        let words = refused(&plain(&["add", private]));
+        assert!(words.contains("origin_private"), "{words}");
+        // Allowed once, and no longer.
+        ok(&origin(data.path(), &["add", private, "--origin-transports", "https"]));
+        let words = refused(&plain(&["visit", private]));
+        assert!(words.contains("origin_private"), "{words}");
+    }
 }
 
 #[test]
