@@ -5,14 +5,17 @@ use super::{parse_bundle, rooms};
 use crate::bundle::Status;
 use crate::config::Settings;
 use crate::http::status_body::status_body;
-use crate::key::BundleKey;
+use crate::key::{BundleKey, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError};
+use crate::origins::Repositories;
+use crate::time::Timestamp;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -36,9 +39,23 @@ pub(super) struct Args {
 
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     let key = args.bundle;
-    let kitchen = rooms::kitchen(settings, rooms::archive(settings)?)?;
+    let archive = rooms::archive(settings)?;
+    let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     kitchen.recover();
-    match kitchen.order_anew(&key) {
+    let ordered = match kitchen.order_anew(&key) {
+        // No archive holds a snapshot: it is known once somebody has looked at its repository.
+        Err(OrderError::NotFound) if key.kind() == ObjectKind::Snapshot => {
+            let repositories = Repositories::new((*archive).clone());
+            let mut locals = rooms::locals(settings, &repositories, kitchen.catalogue());
+            if locals.look_for(&key.id(), &Timestamp::now)? {
+                kitchen.order_anew(&key)
+            } else {
+                Err(OrderError::NotFound)
+            }
+        }
+        ordered => ordered,
+    };
+    match ordered {
         Ok(_) => {}
         Err(OrderError::NotFound) if settings.git.is_empty() => {
             bail!("no archive has {}: name a repository with --git", key.swhid())

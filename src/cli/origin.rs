@@ -5,7 +5,7 @@ use crate::catalogue::Origin;
 use crate::config::Settings;
 use crate::http::origins::origin_body;
 use crate::key::{ObjectKind, Swhid};
-use crate::origins::{OriginError, Origins};
+use crate::origins::{OriginError, Origins, UrlError, Visited};
 use crate::time::Timestamp;
 use std::process::ExitCode;
 
@@ -30,6 +30,9 @@ enum Command {
         urls: Vec<String>,
     },
     /// Look at origins now: fetch what is new and take their snapshots
+    ///
+    /// A repository under --git is visited as well, by the URL it has (local:team/project.git): its new
+    /// branches and tags are known at once, to a running server too.
     ///
     /// Exit codes: 0 all were visited; 1 a visit failed; 3 an origin was never added.
     Visit {
@@ -59,7 +62,7 @@ enum Command {
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Add { urls } => add(&rooms::origins(settings)?, urls),
-        Command::Visit { urls, all: false } => visit(&rooms::origins(settings)?, urls),
+        Command::Visit { urls, all: false } => visit(settings, urls),
         Command::Visit { all: true, .. } => visit_all(settings),
         Command::List { json } => list(settings, *json),
         Command::Remove { urls } => remove(&rooms::origins(settings)?, urls),
@@ -76,9 +79,20 @@ fn add(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn visit(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
-    let mut worst = 0;
+fn visit(settings: &Settings, urls: &[String]) -> anyhow::Result<ExitCode> {
+    let (mut worst, mut rooms) = (0, None);
     for url in urls {
+        // Repositories are looked for only where a URL can be one of theirs.
+        if url.starts_with(&settings.local_origins)
+            && let Some(visited) = rooms::local_origins(settings)?.visit(url, &Timestamp::now)?
+        {
+            worst = worst.max(report(url, visited)?);
+            continue;
+        }
+        let origins = match &rooms {
+            Some(origins) => origins,
+            None => rooms.insert(rooms::origins(settings)?),
+        };
         worst = worst.max(visit_one(origins, url)?);
     }
     Ok(worst.into())
@@ -105,12 +119,26 @@ fn visit_one(origins: &Origins, url: &str) -> anyhow::Result<u8> {
             super::print(&format!("{} was never added\n", shown(url)))?;
             return Ok(super::NO_SUCH_BUNDLE);
         }
+        Err(OriginError::Local) => {
+            super::print(&format!("{} is no repository under --git any more\n", shown(url)))?;
+            return Ok(super::NO_SUCH_BUNDLE);
+        }
+        // A path is no URL that could have been added.
+        Err(OriginError::Url(UrlError::Malformed)) if url.starts_with("local:") => {
+            super::print(&format!("{} is no repository under --git\n", shown(url)))?;
+            return Ok(super::NO_SUCH_BUNDLE);
+        }
         Err(OriginError::Busy) => {
             super::print(&format!("{} is being visited already\n", shown(url)))?;
             return Ok(0);
         }
         Err(error) => return Err(error.into()),
     };
+    report(url, visited)
+}
+
+/// Says what came of a visit, and gives the exit code that it calls for.
+fn report(url: &str, visited: Visited) -> anyhow::Result<u8> {
     if let Some(failure) = visited.failure {
         super::print(&format!("{} failed: {failure}\n", shown(url)))?;
         return Ok(1);

@@ -64,9 +64,7 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
 
 /// The origins of the settings. Makes the catalogue where there is none yet.
 pub(super) fn origins(settings: &Settings) -> anyhow::Result<Origins> {
-    // Who may not write there is told so, and how.
-    drop(Store::open(&settings.data).context("cannot open the store")?);
-    let catalogue = catalogue_to_write(settings, Access::Write).context("cannot open the catalogue")?;
+    let catalogue = writable_catalogue(settings)?;
     let rules = Rules {
         transports: settings.origin_transports.clone(),
         private: settings.origin_private,
@@ -78,9 +76,22 @@ pub(super) fn origins(settings: &Settings) -> anyhow::Result<Origins> {
 }
 
 /// What takes the snapshots of the repositories in the archive.
-pub(super) fn locals(settings: &Settings, repositories: &Repositories, kitchen: &Kitchen) -> Locals {
+pub(super) fn locals(settings: &Settings, repositories: &Repositories, catalogue: &Catalogue) -> Locals {
     let (prefix, mirrors) = (settings.local_origins.clone(), settings.data.join(origins::FOLDER));
-    Locals::new(repositories.clone(), kitchen.catalogue().clone(), prefix, mirrors)
+    Locals::new(repositories.clone(), catalogue.clone(), prefix, mirrors)
+}
+
+/// The same, for a command that does nothing else with either.
+pub(super) fn local_origins(settings: &Settings) -> anyhow::Result<Locals> {
+    let repositories = Repositories::new((*archive(settings)?).clone());
+    Ok(locals(settings, &repositories, &writable_catalogue(settings)?))
+}
+
+/// The catalogue, to be written; made where there is none yet.
+fn writable_catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    // Who may not write there is told so, and how.
+    drop(Store::open(&settings.data).context("cannot open the store")?);
+    catalogue_to_write(settings, Access::Write).context("cannot open the catalogue")
 }
 
 /// What the bundles may take of the disk.

@@ -137,7 +137,7 @@ impl Settings {
             origin_timeout: raw.origin_timeout.map_or(Duration::from_hours(1), |span| span.0),
             origin_max_size: raw.origin_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),
             local_origins: local_origins(raw.local_origins.as_deref())?,
-            snapshot_interval: raw.snapshot_interval.map_or(Duration::from_mins(1), |span| span.0),
+            snapshot_interval: raw.snapshot_interval.map_or(Duration::from_secs(2), |span| span.0),
             access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),

@@ -133,7 +133,10 @@ pub(super) async fn follow_log(kitchen: Kitchen, access_log: Log) {
     }
 }
 
-/// Takes snapshots of what is in the archive. A look may have a tenth of the time.
+/// A look for refs that have changed may have this part of the time.
+const LOOK_SHARE: u32 = 20;
+
+/// Takes snapshots of what is in the archive whose refs have changed.
 pub(super) async fn take_snapshots(kitchen: Kitchen, mut locals: Locals, interval: Duration) {
     while !kitchen.is_stopping() {
         let (began, stop) = (Instant::now(), kitchen.clone());
@@ -152,7 +155,7 @@ pub(super) async fn take_snapshots(kitchen: Kitchen, mut locals: Locals, interva
             Err(error) => tracing::warn!(%error, "no snapshots were taken"),
         }
         tokio::select! {
-            () = tokio::time::sleep(interval.max(began.elapsed() * 10)) => {}
+            () = tokio::time::sleep(interval.max(began.elapsed() * LOOK_SHARE)) => {}
             () = kitchen.stopped() => {}
         }
     }

@@ -1,12 +1,13 @@
 //! The snapshots of repositories under a `git` archive, taken where they lie and when their refs have
 //! changed. Owns the URLs that these have: no path of this machine is in one.
 
-use super::VisitError;
 use super::advertised::{Branches, Shown};
+use super::{VisitError, Visited};
 use crate::archive::git::{GitArchive, RefTarget, Repository};
 use crate::archive::snapshot::Manifest;
 use crate::archive::{Archive as _, ArchiveError};
 use crate::catalogue::{Catalogue, CatalogueError, Outcome};
+use crate::key::Sha1Git;
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use std::collections::HashMap;
@@ -53,30 +54,27 @@ pub struct Locals {
     mirrors: PathBuf,
     /// The stamps of the snapshots taken, by URL.
     stamps: HashMap<String, i64>,
+    /// Why the last snapshot of a repository was not taken, by URL: what was logged.
+    told: HashMap<String, String>,
 }
 
 impl Locals {
     /// These repositories, their URLs beginning with `prefix`, but for those in `mirrors`.
     #[must_use]
     pub fn new(repositories: Repositories, catalogue: Catalogue, prefix: String, mirrors: PathBuf) -> Self {
-        Self { repositories, catalogue, prefix, mirrors, stamps: HashMap::new() }
+        Self { repositories, catalogue, prefix, mirrors, stamps: HashMap::new(), told: HashMap::new() }
     }
 
     /// Takes the snapshots of those whose refs have changed, and gives how many are new. Ends early
     /// when `stop` says so.
     pub fn look(&mut self, clock: &dyn Fn() -> Timestamp, stop: &dyn Fn() -> bool) -> Result<u64, CatalogueError> {
         let mut new = 0;
-        let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
         // One from the beginning to the end of a look.
         let archive = self.repositories.archive();
-        for repository in archive.repositories() {
+        for (url, repository) in self.all(&archive) {
             if stop() {
                 break;
             }
-            if repository.is_below(&mirrors) {
-                continue;
-            }
-            let url = self.url(&repository);
             let began = Instant::now();
             if self.look_at(&archive, &repository, &url, clock)? {
                 new += 1;
@@ -84,6 +82,49 @@ impl Locals {
             }
         }
         Ok(new)
+    }
+
+    /// Takes snapshots until there is one of this id; `false` when no repository has it now.
+    pub fn look_for(&mut self, id: &Sha1Git, clock: &dyn Fn() -> Timestamp) -> Result<bool, CatalogueError> {
+        let archive = self.repositories.archive();
+        for (url, repository) in self.all(&archive) {
+            if self.look_at(&archive, &repository, &url, clock)? && self.catalogue.has_snapshot(id)? {
+                return Ok(true);
+            }
+        }
+        self.catalogue.has_snapshot(id)
+    }
+
+    /// Takes the snapshot of the repository of this URL, changed or not, and notes what came of it.
+    /// `None` when there is no such repository.
+    pub fn visit(&mut self, url: &str, clock: &dyn Fn() -> Timestamp) -> Result<Option<Visited>, CatalogueError> {
+        let archive = self.repositories.archive();
+        let mut all = self.all(&archive).into_iter();
+        let Some((_, repository)) = all.find(|(known, _)| known == url) else { return Ok(None) };
+        let origin = self.catalogue.origin(url)?;
+        if origin.as_ref().is_some_and(|origin| !origin.local) {
+            return Ok(None);
+        }
+        let before = origin.and_then(|origin| origin.snapshot);
+        let stamp = repository.stamp();
+        let (outcome, failure) = match take(&archive, &repository) {
+            Ok(manifest) => (Outcome::Full(self.catalogue.add_snapshot(&manifest, before.as_ref())?), None),
+            Err(error) => (Outcome::Failed(error.public()), Some(error)),
+        };
+        self.catalogue.add_origin(url, true, clock())?;
+        let Some(visit) = self.catalogue.visited(url, &outcome, clock())? else { return Ok(None) };
+        if let (Some(stamp), None) = (stamp, &failure) {
+            self.catalogue.stamp_origin(url, stamp)?;
+        }
+        let new = matches!(&outcome, Outcome::Full(id) if before != Some(*id));
+        Ok(Some(Visited { visit, new, failure }))
+    }
+
+    /// The repositories that are not mirrors, by URL.
+    fn all(&self, archive: &GitArchive) -> Vec<(String, Repository)> {
+        let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
+        let all = archive.repositories().into_iter().filter(|repository| !repository.is_below(&mirrors));
+        all.map(|repository| (self.url(&repository), repository)).collect()
     }
 
     fn url(&self, repository: &Repository) -> String {
@@ -113,10 +154,16 @@ impl Locals {
             let manifest = match take(archive, repository) {
                 Ok(manifest) => manifest,
                 Err(error) => {
-                    tracing::debug!(url, %error, "no snapshot of a repository was taken");
+                    // Once for each reason: it is tried again at every look.
+                    let words = error.to_string();
+                    if self.told.get(url) != Some(&words) {
+                        tracing::warn!(url, %error, "no snapshot of a repository was taken");
+                        self.told.insert(url.to_owned(), words);
+                    }
                     return Ok(false);
                 }
             };
+            self.told.remove(url);
             let before = origin.as_ref().and_then(|origin| origin.snapshot);
             if before != Some(manifest.id()) {
                 let id = self.catalogue.add_snapshot(&manifest, before.as_ref())?;

@@ -1,6 +1,6 @@
 //! Repositories under a `git` archive, which are origins by themselves.
 
-use super::{by_python, commit, escaped, repository, resolve};
+use super::{by_python, command, commit, escaped, ok, refused, repository, resolve, snapshot};
 use crate::common::server::Server;
 use crate::common::{git, git_line};
 use serde_json::Value;
@@ -57,6 +57,58 @@ fn two_repositories_of_one_name_are_two_origins() {
     }
 }
 
+#[test]
+fn a_new_tag_is_known_within_seconds_and_at_once_when_a_hook_says_so() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let repository = repository(folder.path());
+    let url = "local:r.git";
+    let visit = || {
+        let mut command = command(data.path(), &["visit", url]);
+        command.arg("--git").arg(folder.path()).output().unwrap()
+    };
+    let server = Server::start(data.path(), &[folder.path()], &[]);
+    wait(&server, url, &by_python(&repository));
+    git(&["tag", "seconds", "main"], &repository);
+    let began = Instant::now();
+    wait(&server, url, &by_python(&repository));
+    assert!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
+    drop(server);
+
+    // One that never looks by itself.
+    let server = Server::start(data.path(), &[folder.path()], &["--snapshot-interval", "0s"]);
+    git(&["tag", "at-once", "main"], &repository);
+    let words = ok(&visit());
+    assert!(words.contains("has changed"), "{words}");
+    assert_eq!(snapshot(&words), by_python(&repository));
+    assert_eq!(resolve(&server, url, "at-once")["ref"], "refs/tags/at-once");
+    assert!(ok(&visit()).contains("has nothing new"));
+    let visits = server.get(&format!("/origins?url={}", escaped(url))).json()["visits"].clone();
+    assert_eq!((&visits[0]["status"], visits[0]["times"].as_u64()), (&"full".into(), Some(2)), "{visits}");
+    for gone in ["local:other.git", "local:"] {
+        let mut command = command(data.path(), &["visit", gone]);
+        let output = command.arg("--git").arg(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{gone}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_no_server_has_taken_is_cooked_all_the_same() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = repository(folder.path());
+    let cook = |id: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(["cook", &format!("swh:1:snp:{id}"), "--min-free", "0%", "--data"]).arg(data.path());
+        command.env_remove("LARDER_CONFIG").arg("--git").arg(folder.path()).output().unwrap()
+    };
+    let (old, nothing) = (by_python(&path), "1".repeat(40));
+    assert!(refused(&cook(&nothing)).contains("no archive has"));
+    let words = ok(&cook(&old));
+    assert!(words.contains(&old), "{words}");
+    commit(&path, "main", "new");
+    assert_ne!(by_python(&path), old);
+    ok(&cook(&by_python(&path)));
+}
+
 /// The id of the snapshot of a repository that lies here: what `ls-remote` leaves out of an unborn HEAD
 /// is in it.
 fn by_its_refs(repository: &Path) -> String {
@@ -83,7 +135,7 @@ fn by_its_refs(repository: &Path) -> String {
 }
 
 /// Waits until the snapshot of an origin is this one, and gives what is said of the origin.
-fn wait(server: &Server, url: &str, id: &str) -> Value {
+pub(crate) fn wait(server: &Server, url: &str, id: &str) -> Value {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let body = server.get(&format!("/origins?url={}", escaped(url))).json();
