@@ -11,7 +11,7 @@ mod pack;
 pub type Body = fn(&[u8]) -> bool;
 
 /// All targets by name, one of `fuzz_targets/` each.
-pub const TARGETS: [(&str, Body); 16] = [
+pub const TARGETS: [(&str, Body); 17] = [
     ("access_log", names::access_log),
     ("archive", bundles::archive),
     ("bundle", bundles::bundle),
@@ -23,6 +23,7 @@ pub const TARGETS: [(&str, Body); 16] = [
     ("pack", pack::pack),
     ("proof", objects::proof),
     ("range", names::range),
+    ("reftable", objects::reftable),
     ("tag", objects::tag),
     ("tree", objects::tree),
     ("url", names::url),

@@ -1,5 +1,6 @@
 //! Objects of git and of Software Heritage, and proofs made of them.
 
+use larder::archive::git::reftable::{MAX_NAME, ReftableError, refs};
 use larder::archive::object::{TreeEntry, check_flat, commit_tree, tag_target, tree_entries};
 use larder::archive::snapshot::Manifest;
 use larder::key::{ObjectKind, Sha1Git, Swhid};
@@ -24,6 +25,28 @@ pub fn proof(bytes: &[u8]) -> bool {
         assert!(proof.check(&Swhid { kind, id: Sha1Git::NULL }).is_err());
     }
     true
+}
+
+/// A table of refs without its footer, which has a checksum: names are in order, and each is read from
+/// within the bytes given.
+pub fn reftable(bytes: &[u8]) -> bool {
+    const HEADER: usize = 24;
+    let Some(header) = bytes.get(..HEADER) else { return false };
+    let mut footer = [header, &[0; 40]].concat();
+    footer.extend(crc32fast::hash(&footer).to_be_bytes());
+    let table = [bytes, &footer].concat();
+    let fill = |at: u64, buf: &mut [u8]| {
+        let at = usize::try_from(at).expect("because it lies in a slice");
+        buf.copy_from_slice(&table[at..at + buf.len()]);
+        Ok::<_, ReftableError>(())
+    };
+    let mut last = Vec::new();
+    let read = refs(table.len() as u64, fill, |name, _| {
+        assert!(name > last.as_slice() && name.len() <= MAX_NAME);
+        last = name.to_vec();
+        Ok(())
+    });
+    read.is_ok()
 }
 
 /// The first lines of tags and commits.

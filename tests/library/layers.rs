@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("limits", 0),
     ("archive::object", 1),
     ("archive::snapshot", 1),
+    ("archive::git::reftable", 1),
     ("store::layout", 1),
     ("http::etag", 1),
     ("http::conditional", 1),

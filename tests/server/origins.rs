@@ -7,6 +7,7 @@ mod answers;
 mod limits;
 mod local;
 mod mirrored;
+mod reftables;
 mod remote;
 
 use crate::common::server::Server;
@@ -47,8 +48,13 @@ fn refused(output: &Output) -> String {
 
 /// A repository with a branch, a tag of each kind, and refs that no snapshot has.
 fn repository(folder: &Path) -> PathBuf {
-    git(&["init", "-q", "--bare", "r.git"], folder);
-    let path = folder.join("r.git");
+    repository_as(folder, "r.git", &[])
+}
+
+/// The same under a name, made with more options of `git init`.
+fn repository_as(folder: &Path, name: &str, options: &[&str]) -> PathBuf {
+    git(&[&["init", "-q", "--bare", name], options].concat(), folder);
+    let path = folder.join(name);
     commit(&path, "main", "one");
     for args in [
         ["tag", "-am", "first", "v1", "main"].as_slice(),

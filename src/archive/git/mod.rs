@@ -14,6 +14,7 @@
 //! | `loose` | a loose object |
 //! | `head` | what HEAD points to |
 //! | `refs` | the repositories, and what their refs point to |
+//! | `reftable`, `stack` | refs that are no files: one table; all tables of a repository |
 //!
 //! The indexes and packs are mapped by gitoxide, which also knows their layout; entries are decoded
 //! here, for its own decoder allocates what a header claims and follows alternates wherever they
@@ -32,7 +33,9 @@ mod pack;
 mod packs;
 mod reader;
 mod refs;
+pub mod reftable;
 mod shared;
+mod stack;
 
 pub(crate) use pack::{EntryKind, Pack, parse_entry};
 pub use refs::{RefTarget, Repository};

@@ -1,12 +1,12 @@
-//! Which repositories there are, and what their refs point to: loose refs, packed ones, symbolic ones.
-//! For snapshots only: bundles are made of ids. Reads no object.
-//!
-//! Refs in the `reftable` format are not read.
+//! Which repositories there are, and what their refs point to: loose refs, packed ones, symbolic ones,
+//! reftables. For snapshots only: bundles are made of ids. Reads no object.
 
 use super::packs::ObjectDir;
+use super::stack;
 use crate::key::Sha1Git;
+use gix_ref::bstr::BStr;
 use gix_ref::file::Store;
-use gix_ref::{Reference, Target};
+use gix_ref::{FullName, Reference, Target};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -87,8 +87,13 @@ impl Repository {
     /// Calls `each` with HEAD and every ref, until it says `false`. A ref that cannot be read is left
     /// out.
     pub fn refs(&self, each: &mut dyn FnMut(&[u8], RefTarget) -> bool) -> io::Result<()> {
-        if self.git_dir.join("reftable").is_dir() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "its refs are a reftable"));
+        if stack::is_used(&self.git_dir) {
+            for (name, target) in stack::refs(&self.git_dir)? {
+                if is_shown(&name, &target) && !each(&name, target) {
+                    break;
+                }
+            }
+            return Ok(());
         }
         let store = Store::at(self.git_dir.clone(), gix_hash::Kind::Sha1);
         let head = store.try_find("HEAD").map_err(io::Error::other)?;
@@ -111,7 +116,8 @@ impl Repository {
         let recently = SystemTime::now().checked_sub(GRANULARITY)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         let mut hasher = blake3::Hasher::new();
         let mut folders = vec![self.git_dir.join("refs")];
-        let files = [self.git_dir.join("HEAD"), self.git_dir.join("packed-refs")];
+        // Tables never change: a change is another list of them.
+        let files = ["HEAD", "packed-refs", stack::LIST].map(|name| self.git_dir.join(name));
         let mut settled = true;
         let mut add = |path: &Path| {
             let Ok(metadata) = fs::metadata(path) else { return };
@@ -138,6 +144,17 @@ impl Repository {
         let first = hasher.finalize().as_bytes().first_chunk().copied().map(i64::from_le_bytes);
         first.filter(|_| settled)
     }
+}
+
+/// Whether a ref of a reftable is one that there would be as a file: `ORIG_HEAD` and its like are none, nor
+/// are names that git refuses.
+fn is_shown(name: &[u8], target: &RefTarget) -> bool {
+    let legal = |name: &[u8]| FullName::try_from(<&BStr>::from(name)).is_ok();
+    let leads = match target {
+        RefTarget::Object(_) => true,
+        RefTarget::Symbolic(to) => legal(to),
+    };
+    (name == b"HEAD" || name.starts_with(b"refs/") && legal(name)) && leads
 }
 
 fn target(reference: &Reference) -> Option<RefTarget> {

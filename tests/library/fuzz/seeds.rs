@@ -44,6 +44,7 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
             ],
         ),
         ("range", ["bytes=0-0,7-", "bytes=-5", "bytes=1-2, 4-8"].map(ranged).to_vec()),
+        ("reftable", tables()),
         ("tag", [plain.id("head"), v1].map(|id| content(&mut *reader, &id)).to_vec()),
         ("tree", vec![content(&mut *reader, &plain.id("root"))]),
         (
@@ -168,4 +169,12 @@ fn packs() -> Vec<Vec<u8>> {
     let of_the_first = entry(delta, 3, &[26, 52, 0x90, 26, 0x90, 26]);
     let tree_and_tagged = [entry(1, 0, b""), base.clone()].concat();
     vec![[base, copies, of_that, of_the_first].concat(), tree_and_tagged]
+}
+
+/// Tables that git wrote, without their footers.
+fn tables() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/reftable/reftable");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let tables = files.filter(|path| path.extension().is_some_and(|extension| extension == "ref"));
+    tables.map(|path| std::fs::read(path).unwrap()).map(|table| table[..table.len() - 68].to_vec()).collect()
 }
