@@ -1,4 +1,4 @@
--- The whole schema of larder's catalogue, version 1 (PRAGMA user_version; PRAGMA application_id is
+-- The whole schema of larder's catalogue, version 2 (PRAGMA user_version; PRAGMA application_id is
 -- 1818325604, "lard"). Read it with: sqlite3 -readonly <data>/catalogue.db .schema
 --
 -- Units: times are milliseconds since 1970-01-01T00:00:00Z and never go below `clock.newest`;
@@ -253,6 +253,17 @@ CREATE TABLE origin (
 
 -- `larder origin visit --all`, in order of URL.
 CREATE INDEX origin_mirrored ON origin (url) WHERE local = 0;
+
+-- Where the secrets lie that private origins are visited with. No secret is in here.
+CREATE TABLE credential (
+    origin       INTEGER PRIMARY KEY REFERENCES origin (id) ON DELETE CASCADE,
+    kind         INTEGER NOT NULL CHECK (kind IN (0, 1, 2)), -- token, netrc, SSH key
+    file         BLOB    NOT NULL CHECK (file <> x''),       -- paths, as bytes
+    user         TEXT,                                       -- sent with a token
+    known_hosts  BLOB,                                       -- of an SSH key
+    CHECK ((kind = 0) = (user IS NOT NULL)),
+    CHECK (known_hosts IS NULL OR kind = 2)
+) STRICT;
 
 -- What came of visits. One that finds what the one before found moves `last_at` of its row: a row is
 -- a change, however often somebody looks.

@@ -9,7 +9,19 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What leads from each version to the next: `(from, SQL)`, in order. Never changed once released.
-pub(super) const STEPS: &[(i64, &str)] = &[];
+pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS)];
+
+/// Origins that are visited with a secret.
+const CREDENTIALS: &str = "\
+CREATE TABLE credential (
+    origin       INTEGER PRIMARY KEY REFERENCES origin (id) ON DELETE CASCADE,
+    kind         INTEGER NOT NULL CHECK (kind IN (0, 1, 2)), -- token, netrc, SSH key
+    file         BLOB    NOT NULL CHECK (file <> x''),       -- paths, as bytes
+    user         TEXT,                                       -- sent with a token
+    known_hosts  BLOB,                                       -- of an SSH key
+    CHECK ((kind = 0) = (user IS NOT NULL)),
+    CHECK (known_hosts IS NULL OR kind = 2)
+) STRICT;";
 
 /// What [`migrate`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +104,8 @@ mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
 
+    const NOW: i64 = migrate::VERSION;
+
     fn version(path: &Path) -> i64 {
         Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
     }
@@ -106,20 +120,22 @@ mod tests {
     fn steps_are_applied_in_order_all_or_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = made(&folder);
-        let good = [(1, "CREATE TABLE x (y INTEGER) STRICT"), (2, "ALTER TABLE x ADD COLUMN z INTEGER")];
-        let bad = [good[0], (2, "ALTER TABLE nothing ADD COLUMN z")];
-        assert!(matches!(migrate_to(&path, 3, &bad), Err(CatalogueError::Sqlite { .. })));
-        assert_eq!(version(&path), 1, "nothing was changed");
-        assert_eq!(migrate_to(&path, 3, &good).unwrap(), Migrated { from: 1, to: 3 });
-        assert_eq!(version(&path), 3);
-        assert_eq!(migrate_to(&path, 3, &good).unwrap(), Migrated { from: 3, to: 3 });
+        let good = [(NOW, "CREATE TABLE x (y INTEGER) STRICT"), (NOW + 1, "ALTER TABLE x ADD COLUMN z INTEGER")];
+        let bad = [good[0], (NOW + 1, "ALTER TABLE nothing ADD COLUMN z")];
+        let to = NOW + 2;
+        assert!(matches!(migrate_to(&path, to, &bad), Err(CatalogueError::Sqlite { .. })));
+        assert_eq!(version(&path), NOW, "nothing was changed");
+        assert_eq!(migrate_to(&path, to, &good).unwrap(), Migrated { from: NOW, to });
+        assert_eq!(version(&path), to);
+        assert_eq!(migrate_to(&path, to, &good).unwrap(), Migrated { from: to, to });
     }
 
     #[test]
     fn a_version_that_no_step_leads_from_and_a_newer_one_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = made(&folder);
-        assert!(matches!(migrate_to(&path, 3, &[(2, "")]), Err(CatalogueError::TooOld { found: 1, .. })));
+        let later = migrate_to(&path, NOW + 2, &[(NOW + 1, "")]);
+        assert!(matches!(later, Err(CatalogueError::TooOld { found: NOW, .. })));
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
         assert!(matches!(migrate(&path), Err(CatalogueError::Version { found: 9, .. })));
         assert_eq!(version(&path), 9);
@@ -130,11 +146,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = made(&folder);
         let open = Catalogue::open(&path, Access::Write).unwrap();
-        let steps = [(1, "CREATE TABLE x (y INTEGER) STRICT")];
-        assert!(matches!(migrate_to(&path, 2, &steps), Err(CatalogueError::InUse { .. })));
-        let current = Migrated { from: 1, to: 1 };
+        let steps = [(NOW, "CREATE TABLE x (y INTEGER) STRICT")];
+        assert!(matches!(migrate_to(&path, NOW + 1, &steps), Err(CatalogueError::InUse { .. })));
+        let current = Migrated { from: NOW, to: NOW };
         assert_eq!(migrate(&path).unwrap(), current, "there is nothing to do, whoever has it open");
         drop(open);
-        assert_eq!(migrate_to(&path, 2, &steps).unwrap(), Migrated { from: 1, to: 2 });
+        assert_eq!(migrate_to(&path, NOW + 1, &steps).unwrap(), Migrated { from: NOW, to: NOW + 1 });
+    }
+
+    #[test]
+    fn a_catalogue_of_the_first_version_becomes_what_a_new_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, old) = (made(&folder), folder.path().join("old.db"));
+        let connection = Connection::open(&old).unwrap();
+        connection.execute_batch(include_str!("../../fixtures/schema-1.sql")).unwrap();
+        connection.execute_batch("INSERT INTO origin (url, local, added_at) VALUES ('https://a/b', 0, 7)").unwrap();
+        connection.pragma_update(None, "application_id", 1_818_325_604).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        drop(connection);
+        assert_eq!(migrate(&old).unwrap(), Migrated { from: 1, to: NOW });
+        let schema = |path: &Path| -> Vec<(String, String, Option<String>)> {
+            let connection = Connection::open(path).unwrap();
+            let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(schema(&old), schema(&new));
+        let catalogue = Catalogue::open(&old, Access::Write).unwrap();
+        assert!(catalogue.origin("https://a/b").unwrap().is_some(), "what was in it is in it still");
     }
 }

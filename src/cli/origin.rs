@@ -1,12 +1,13 @@
 //! `larder origin`: the repositories that are mirrored by URL, and what visits of them found.
 
 use super::rooms;
-use crate::catalogue::Origin;
+use crate::catalogue::{Credential, Origin};
 use crate::config::Settings;
 use crate::http::origins::origin_body;
 use crate::key::{ObjectKind, Swhid};
-use crate::origins::{OriginError, Origins, UrlError, Visited};
+use crate::origins::{DEFAULT_USER, OriginError, Origins, UrlError, Visited};
 use crate::time::Timestamp;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Origins read at a time.
@@ -24,10 +25,16 @@ enum Command {
     ///
     /// The URL must be one of origin_transports (https unless set), without a password, and its host not
     /// inside the network unless origin_private is set.
+    ///
+    /// A private repository is visited with a token, a netrc file or a key of SSH. larder keeps the path of
+    /// that file, and reads it at each visit; nobody but its owner, and at most their group, may read it.
+    /// What is mirrored is served to whoever reaches larder. Adding an origin again changes what it is visited with.
     Add {
         /// URLs like https://example.org/project.git
         #[arg(required = true, value_name = "URL")]
         urls: Vec<String>,
+        #[command(flatten)]
+        secret: Secret,
     },
     /// Look at origins now: fetch what is new and take their snapshots
     ///
@@ -59,9 +66,47 @@ enum Command {
     },
 }
 
+/// What private repositories are visited with.
+#[derive(clap::Args)]
+struct Secret {
+    /// File whose first line is a token or a password, sent with --user by https
+    #[arg(long, value_name = "FILE", group = "secret")]
+    token_file: Option<PathBuf>,
+    /// User's name that is sent with a token [default: x-access-token]
+    #[arg(long, value_name = "NAME", requires = "token_file")]
+    user: Option<String>,
+    /// File in the form of .netrc that has a user's name and a password for the host
+    #[arg(long, value_name = "FILE", group = "secret")]
+    netrc: Option<PathBuf>,
+    /// Private key, for URLs of ssh
+    #[arg(long, value_name = "FILE", group = "secret")]
+    ssh_key: Option<PathBuf>,
+    /// Keys that the host may have, instead of those that the user larder runs as knows
+    #[arg(long, value_name = "FILE", requires = "ssh_key")]
+    known_hosts: Option<PathBuf>,
+    /// Visit the origin without any of these from now on
+    #[arg(long, group = "secret")]
+    anonymous: bool,
+}
+
+impl Secret {
+    fn credential(&self) -> std::io::Result<Option<Credential>> {
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+        if let Some(file) = absolute(&self.token_file)? {
+            let user = self.user.clone().unwrap_or_else(|| DEFAULT_USER.to_owned());
+            return Ok(Some(Credential::Token { file, user }));
+        }
+        if let Some(file) = absolute(&self.netrc)? {
+            return Ok(Some(Credential::Netrc { file }));
+        }
+        let known_hosts = absolute(&self.known_hosts)?;
+        Ok(absolute(&self.ssh_key)?.map(|file| Credential::SshKey { file, known_hosts }))
+    }
+}
+
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Add { urls } => add(&rooms::origins(settings)?, urls),
+        Command::Add { urls, secret } => add(&rooms::origins(settings)?, urls, secret),
         Command::Visit { urls, all: false } => visit(settings, urls),
         Command::Visit { all: true, .. } => visit_all(settings),
         Command::List { json } => list(settings, *json),
@@ -69,10 +114,14 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     }
 }
 
-fn add(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {
+fn add(origins: &Origins, urls: &[String], secret: &Secret) -> anyhow::Result<ExitCode> {
+    let credential = secret.credential()?;
     for url in urls {
         // The URL itself is not repeated: there may be a password in it.
-        let (remote, new) = origins.add(url, Timestamp::now())?;
+        let (remote, new) = origins.add(url, credential.as_ref(), Timestamp::now())?;
+        if secret.anonymous {
+            origins.forget_credential(&remote)?;
+        }
         let what = if new { "added" } else { "is known" };
         super::print(&format!("{} {what}\n", remote.as_str()))?;
     }

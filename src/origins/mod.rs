@@ -8,6 +8,7 @@
 //! | `url` | which URLs may be mirrored |
 //! | `advertised` | branches to a manifest; pure |
 //! | `run` | git, its environment and its limits |
+//! | `secret` | the files that private origins are visited with |
 //! | `first` | the first fetch into a mirror, by ids |
 //! | `mirror` | one mirror: its lock, its refs, what a crash leaves |
 //! | `resolve` | the objects behind a branch, a tag or an id |
@@ -22,22 +23,25 @@ mod local;
 mod mirror;
 mod resolve;
 mod run;
+mod secret;
 mod url;
 
 pub use local::{Locals, Repositories};
 pub use resolve::{Resolved, resolve};
 pub use run::GitError;
+pub use secret::{DEFAULT_USER, SecretError};
 pub use url::{MAX_URL, Remote, Transport, UrlError};
 
 use crate::archive::ArchiveError;
 use crate::archive::snapshot::Manifest;
-use crate::catalogue::{Catalogue, CatalogueError, Origin, Outcome, Visit};
+use crate::catalogue::{Catalogue, CatalogueError, Credential, Origin, Outcome, Visit};
 use crate::key::Sha1Git;
 use crate::limits::MinFree;
 use crate::time::Timestamp;
 use advertised::{Branches, BranchesError, Shown};
 use mirror::Mirror;
 use run::Git;
+use secret::Access;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,6 +91,9 @@ pub enum OriginError {
     /// Not a URL to be mirrored.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// What it is to be visited with cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Nobody added it.
     #[error("no such origin was added")]
     Unknown,
@@ -110,9 +117,15 @@ pub enum VisitError {
     /// The URL is no longer allowed.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// What it is visited with cannot be used any more.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// git could not.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// The catalogue could not be asked.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// What it shows makes no snapshot.
     #[error("{0}")]
     Branches(String),
@@ -130,6 +143,8 @@ impl VisitError {
         match self {
             Self::Git(error) => error.public(),
             Self::Archive(_) => "its mirror cannot be read".to_owned(),
+            Self::Secret(_) => "what it is visited with cannot be used".to_owned(),
+            Self::Catalogue(_) => "the catalogue cannot be asked".to_owned(),
             Self::Url(_) | Self::Branches(_) | Self::Changing => self.to_string(),
         }
     }
@@ -148,17 +163,35 @@ impl Origins {
         Self { folder: data.join(FOLDER), catalogue, rules }
     }
 
-    /// Adds a URL, and gives its written form and whether it is new.
-    pub fn add(&self, url: &str, now: Timestamp) -> Result<(Remote, bool), OriginError> {
+    /// Adds a URL, to be visited with a `credential` from now on, or as before where there is none. Gives
+    /// its written form and whether it is new.
+    pub fn add(
+        &self,
+        url: &str,
+        credential: Option<&Credential>,
+        now: Timestamp,
+    ) -> Result<(Remote, bool), OriginError> {
         let remote = Remote::parse(url)?;
         self.check(&remote)?;
-        match remote.addresses(self.rules.private) {
+        let addresses = match remote.addresses(self.rules.private) {
             // A name that cannot be looked up now may be at the visit.
-            Ok(_) | Err(UrlError::NoAddress) => {}
-            Err(error) => return Err(error.into()),
+            Err(UrlError::NoAddress) => Vec::new(),
+            addresses => addresses?,
+        };
+        if let Some(credential) = credential {
+            secret::check(credential, &remote, &addresses)?;
         }
         let new = self.catalogue.add_origin(remote.as_str(), false, now)?;
+        if credential.is_some() {
+            self.catalogue.set_credential(remote.as_str(), credential)?;
+        }
         Ok((remote, new))
+    }
+
+    /// Visits an origin without any credential from now on.
+    pub fn forget_credential(&self, remote: &Remote) -> Result<(), OriginError> {
+        self.catalogue.set_credential(remote.as_str(), None)?;
+        Ok(())
     }
 
     /// Forgets an origin and deletes its mirror. Its snapshots stay known.
@@ -216,7 +249,11 @@ impl Origins {
         let remote = Remote::parse(&origin.url)?;
         self.check(&remote)?;
         let addresses = remote.addresses(self.rules.private)?;
-        let git = Git::new(&self.rules, remote.transport(), remote.pinned(&addresses));
+        let access = match self.catalogue.credential(&origin.url)? {
+            Some(credential) => Some(Access::new(&credential, &remote, &addresses)?),
+            None => None,
+        };
+        let git = Git::new(&self.rules, remote.transport(), remote.pinned(&addresses), access);
         mirror.prepare(&git)?;
         for _ in 0..ROUNDS {
             let branches = Branches::parse(&mirror.list(&git, &remote)?)?;

@@ -2,11 +2,12 @@
 //! what of its words a client may read.
 //!
 //! **What git is given.** Nothing of this process's environment but `PATH`; no configuration but that
-//! on its command line; no terminal, prompt, credential helper, hook or submodule; only the transport
-//! of the URL. It runs in a process group of its own, which is killed as a whole, and dies with the
+//! on its command line; no terminal, prompt, hook or submodule; no credentials but those of the origin
+//! (`secret`); only the transport of the URL. It runs in a process group of its own, which is killed as a whole, and dies with the
 //! thread that waits for it (`setpriv --pdeathsig`, where that is installed).
 
 use super::Rules;
+use super::secret::Access;
 use super::url::Transport;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsStr;
@@ -26,6 +27,9 @@ const MAX_WORDS: u64 = 16 << 10;
 
 /// The address space of a git that only lists branches, in KiB: it holds all of them in memory.
 const LISTING_MEMORY: u64 = 1 << 20;
+
+/// How git calls ssh.
+const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ForwardAgent=no -o ClearAllForwardings=yes";
 
 /// What is set on every command line.
 const CONFIG: [&str; 20] = [
@@ -114,6 +118,8 @@ pub(super) struct Git<'a> {
     transport: Transport,
     /// `http.curloptResolve`: the only addresses to go to.
     pinned: Option<String>,
+    /// What lets it in.
+    access: Option<Access>,
 }
 
 /// What one run may print and write.
@@ -125,8 +131,8 @@ pub(super) struct Bounds<'a> {
 }
 
 impl<'a> Git<'a> {
-    pub(super) fn new(rules: &'a Rules, transport: Transport, pinned: Option<String>) -> Self {
-        Self { rules, deadline: Instant::now() + rules.timeout, transport, pinned }
+    pub(super) fn new(rules: &'a Rules, transport: Transport, pinned: Option<String>, access: Option<Access>) -> Self {
+        Self { rules, deadline: Instant::now() + rules.timeout, transport, pinned, access }
     }
 
     /// Runs git in `git_dir` with `input` on its standard input, and gives its standard output.
@@ -171,22 +177,24 @@ impl<'a> Git<'a> {
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ASKPASS", ""),
             ("SSH_ASKPASS", ""),
-            (
-                "GIT_SSH_COMMAND",
-                "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ForwardAgent=no -o ClearAllForwardings=yes",
-            ),
             ("GIT_ADVICE", "0"),
             // Nothing beyond this list, whatever any configuration says.
             ("GIT_ALLOW_PROTOCOL", self.transport.as_str()),
         ] {
             command.env(name, value);
         }
+        let access = self.access.as_ref();
+        command.env("GIT_SSH_COMMAND", format!("{SSH}{}", access.map_or("", |access| &access.ssh)));
+        command.envs(access.into_iter().flat_map(|access| access.variables.iter().map(|(name, value)| (name, value))));
         command.env("GIT_DIR", git_dir);
         for setting in CONFIG {
             command.args(["-c", setting]);
         }
-        // A redirect could lead to where the URL itself may not.
-        let redirects = if self.rules.private { "initial" } else { "false" };
+        if let Some(helper) = access.and_then(|access| access.config) {
+            command.args(["-c", helper]);
+        }
+        // A redirect could lead to where the URL itself may not, and a secret with it.
+        let redirects = if self.rules.private && access.is_none() { "initial" } else { "false" };
         command.arg("-c").arg(format!("http.followRedirects={redirects}"));
         if let Some(pinned) = &self.pinned {
             command.arg("-c").arg(format!("http.curloptResolve={pinned}"));
@@ -207,7 +215,7 @@ impl<'a> Git<'a> {
                 overflow.store(bytes.len() as u64 > bounds.output, Ordering::Release);
                 read.transpose().map(|_| bytes)
             });
-            let words = scope.spawn(|| stderr.map(said).unwrap_or_default());
+            let words = scope.spawn(|| stderr.map(|stderr| said(stderr, self.access.is_some())).unwrap_or_default());
             let ended = self.watch(pid, bounds, &overflow);
             // Whoever it started goes with it, and lets go of the pipes: before it is waited for, while its
             // number is certainly its own.
@@ -279,13 +287,79 @@ pub(super) fn size_of(folder: &Path) -> u64 {
     size
 }
 
-/// What a git said, in printable ASCII. Read to its end, so that it never blocks on a full pipe.
-fn said(mut stderr: impl Read) -> String {
+/// What a git said, in printable ASCII. Read to its end, so that it never blocks on a full pipe. With a
+/// `secret` none of the server's words, which may repeat it.
+fn said(mut stderr: impl Read, secret: bool) -> String {
     let mut bytes = Vec::new();
     let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut bytes);
     let _ = io::copy(&mut stderr, &mut io::sink());
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
-    let lines: Vec<String> =
-        lines.filter(|line| !line.is_empty()).take(20).map(|line| line.escape_ascii().to_string()).collect();
+    let is_theirs = |line: &[u8]| secret && line.starts_with(b"remote:");
+    let lines: Vec<String> = lines
+        .filter(|line| !line.is_empty() && !is_theirs(line))
+        .take(20)
+        .map(|line| line.escape_ascii().to_string())
+        .collect();
     lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::url::Remote;
+    use super::*;
+    use crate::limits::MinFree;
+    use std::io::BufRead as _;
+    use std::net::TcpListener;
+
+    fn rules(private: bool) -> Rules {
+        let transports = vec![Transport::Http];
+        Rules { transports, private, timeout: Duration::from_mins(1), max_size: 1 << 30, min_free: MinFree::Percent(0) }
+    }
+
+    fn arguments(git: &Git<'_>) -> Vec<String> {
+        let command = git.command(Path::new("/nonexistent"), false);
+        command.get_args().map(|arg| arg.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn git_is_told_the_addresses_that_were_checked_and_to_follow_no_redirect() {
+        let bound = |rules: &Rules, pinned: Option<&str>, access: Option<Access>| {
+            arguments(&Git::new(rules, Transport::Https, pinned.map(str::to_owned), access))
+        };
+        let pin = "example.org:443:8.8.8.8,[2606:4700::1111]";
+        let (strict, open) = (rules(false), rules(true));
+        let told = bound(&strict, Some(pin), None);
+        assert!(told.contains(&format!("http.curloptResolve={pin}")), "{told:?}");
+        assert!(told.contains(&"http.followRedirects=false".to_owned()), "{told:?}");
+        assert!(!bound(&strict, None, None).iter().any(|arg| arg.starts_with("http.curloptResolve")));
+        assert!(bound(&open, None, None).contains(&"http.followRedirects=initial".to_owned()));
+        let with_secret = bound(&open, None, Some(Access::default()));
+        assert!(with_secret.contains(&"http.followRedirects=false".to_owned()), "{with_secret:?}");
+    }
+
+    #[test]
+    fn a_git_that_is_bound_to_an_address_goes_there_and_looks_no_name_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let lines = io::BufReader::new(stream).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).find(|line| line.starts_with("Host:")).unwrap()
+        });
+        // Nobody has this name (RFC 6761).
+        let remote = Remote::parse(&format!("http://up.invalid:{}/r.git", address.port())).unwrap();
+        let (rules, folder) = (rules(true), tempfile::tempdir().unwrap());
+        let git = Git::new(&rules, Transport::Http, remote.pinned(&[address]), None);
+        let bounds = Bounds { output: 1 << 20, folder: None };
+        // The server hangs up.
+        assert!(git.run(folder.path(), &["ls-remote", "--", remote.as_str()], b"", bounds).is_err());
+        assert_eq!(asked.join().unwrap(), format!("Host: up.invalid:{}", address.port()));
+    }
+
+    #[test]
+    fn a_servers_words_are_not_repeated_where_they_may_hold_a_secret() {
+        let words = b"remote: you sent Basic c2VjcmV0\nfatal: Authentication failed\n".as_slice();
+        assert_eq!(said(words, true), "fatal: Authentication failed");
+        assert!(said(words, false).contains("c2VjcmV0"));
+    }
 }

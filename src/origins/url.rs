@@ -135,6 +135,12 @@ impl Remote {
         self.transport
     }
 
+    /// Its host, and its port where that is not the usual one, as git writes it; none of a file.
+    pub(super) fn authority(&self) -> Option<String> {
+        let (host, port) = self.host.as_ref()?;
+        Some(if *port == self.transport.default_port() { host.to_string() } else { format!("{host}:{port}") })
+    }
+
     /// The addresses of its host, for git to use and no others; none of a file. Asks the resolver.
     ///
     /// # Errors

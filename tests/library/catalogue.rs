@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use larder::bundle::{Bundle, Failure, FailureCode, FileFacts, Remarks, Status};
-use larder::catalogue::{Access, Catalogue, CatalogueError, Claim, Delegated, Dish, Failed, Finished, Order, Touch};
+use larder::catalogue::{
+    Access, Catalogue, CatalogueError, Claim, Delegated, Dish, Failed, Finished, Order, Touch, VERSION,
+};
 use larder::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use larder::time::Timestamp;
 use std::collections::HashSet;
@@ -647,14 +649,17 @@ fn another_version_is_refused_with_both_versions_and_what_to_do() {
     let larder = larder();
     // An older one is what `Access::Migrate` is for.
     let cases: [(_, _, &[Access]); 2] = [
-        (2, "newer", &[Access::Read, Access::Write, Access::Migrate]),
+        (VERSION + 1, "newer", &[Access::Read, Access::Write, Access::Migrate]),
         (0, "larder migrate", &[Access::Read, Access::Write]),
     ];
     for (version, advice, accesses) in cases {
         larder.sql().pragma_update(None, "user_version", version).unwrap();
         for &access in accesses {
             let error = Catalogue::open(&larder.path, access).unwrap_err();
-            assert!(matches!(error, CatalogueError::Version { found, known: 1, .. } if found == version), "{error}");
+            assert!(
+                matches!(error, CatalogueError::Version { found, known: VERSION, .. } if found == version),
+                "{error}"
+            );
             assert!(error.to_string().contains(advice), "{error}");
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::common::fixtures::fixture;
 use crate::common::server::Server;
+use larder::catalogue::VERSION;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -92,7 +93,7 @@ fn migrate_says_what_it_found_and_leaves_what_it_does_not_know_alone() {
     let busy = larder(data.path(), &["migrate"]);
     assert_eq!(busy.status.code(), Some(1));
     assert!(text(&busy.stderr).contains("stop them first"), "{}", text(&busy.stderr));
-    plant(data.path(), 1);
+    plant(data.path(), VERSION);
     server.terminate();
     let done = larder(data.path(), &["migrate"]);
     assert!(done.status.success() && text(&done.stdout).contains("nothing to do"), "{}", text(&done.stderr));
@@ -103,6 +104,6 @@ fn migrate_says_what_it_found_and_leaves_what_it_does_not_know_alone() {
         assert!(text(&refused.stderr).contains(words), "{version}: {}", text(&refused.stderr));
         assert!(!larder(data.path(), &["list"]).status.success());
     }
-    plant(data.path(), 1);
+    plant(data.path(), VERSION);
     assert!(text(&larder(data.path(), &["list"]).stdout).contains(&key));
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// `git http-backend` over the repositories in a folder. Below `/secret` it asks for a password, below
+/// `git http-backend` over the repositories in a folder. Below `/secret` it asks for a password, which is in
+/// the file `password` (as `user:password`) if any is right, and notes in the file `asked` who was let in
+/// and who was not; below `/elsewhere` it sends clients to the URL in the file of that name; below
 /// `/redirect` it sends clients to a file, below `/endless` it shows branches without end, and below `/slow` a fetch begins and goes on when told to.
 pub(crate) struct GitHttp {
     child: Child,
@@ -18,17 +20,36 @@ pub(crate) struct GitHttp {
 }
 
 const PROGRAM: &str = r#"
-import http.server, os, subprocess, sys, time
+import base64, http.server, os, subprocess, sys, time
 folder, mark, hurry = sys.argv[1:4]
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"
     def answer(self):
         path, _, query = self.path.partition("?")
-        if path.startswith("/secret/"):
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        if path.startswith("/elsewhere/"):
+            self.send_response(302)
+            self.send_header("Location", open(folder + "/elsewhere").read() + path[10:] + "?" + query)
             self.end_headers()
             return
+        slow = path.startswith("/slow/")
+        if slow:
+            path = path[5:]
+        if path.startswith("/secret/"):
+            path = path[7:]
+            sent = self.headers.get("Authorization") or ""
+            with open(folder + "/asked", "a") as asked:
+                asked.write(sent + "\n")
+            try:
+                right = "Basic " + base64.b64encode(open(folder + "/password", "rb").read()).decode()
+            except FileNotFoundError:
+                right = None
+            if sent != right:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="x"')
+                self.send_header("Content-Type", "text/plain")
+                self.end_headers()
+                self.wfile.write(b"you sent " + sent.encode())
+                return
         if path.startswith("/endless/"):
             self.send_response(200)
             self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
@@ -46,9 +67,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "file://" + folder + "/r.git/info/refs?" + query)
             self.end_headers()
             return
-        slow = path.startswith("/slow/")
-        if slow:
-            path = path[5:]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         environment = dict(os.environ, GIT_PROJECT_ROOT=folder, GIT_HTTP_EXPORT_ALL="1", PATH_INFO=path,
             QUERY_STRING=query, REQUEST_METHOD=self.command, CONTENT_TYPE=self.headers.get("Content-Type") or "",
