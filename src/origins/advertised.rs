@@ -190,10 +190,62 @@ mod tests {
         assert_eq!(Branches::parse(long.as_bytes()), Err(BranchesError::TooMany));
     }
 
+    fn branch() -> impl Strategy<Value = Vec<u8>> {
+        let name = prop_oneof![
+            "HEAD",
+            "refs/(heads|tags)/[ab]{1,2}(\\^\\{\\})?",
+            "refs/(pull|merge-requests|changes|pipelines)/[12](/merge|/head)?",
+        ];
+        let odd = any::<u8>().prop_filter("ends the line", |byte| *byte != b'\n').prop_map(|byte| vec![b'x', byte]);
+        prop_oneof![4 => name.prop_map(String::into_bytes), 1 => odd]
+    }
+
+    fn target() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof!["[0-9a-f]{40}", "ref: refs/heads/[ab]{1,2}"].prop_map(String::into_bytes)
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Branches::parse(&text);
+        }
+
+        /// What looks like a list is read to its end: each branch once, as an alias where it is one, and
+        /// whatever comes of damage, it is no panic.
+        #[test]
+        fn what_is_nearly_a_list_of_branches_is_read_or_refused(
+            lines in proptest::collection::vec((branch(), target()), 0..30),
+            damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut text = Vec::new();
+            for (name, target) in &lines {
+                text.extend([target.as_slice(), b"\t", name.as_slice(), b"\n"].concat());
+            }
+            if let Some((at, byte)) = damage.filter(|_| !text.is_empty()) {
+                let at = at.index(text.len());
+                text[at] = byte;
+                if let Ok(branches) = Branches::parse(&text) {
+                    let drawn = branches.draw(|_| Ok::<_, ()>(Some(ObjectType::Commit))).unwrap();
+                    prop_assert!(Manifest::decode(&drawn.manifest.encode()).is_ok());
+                }
+                return Ok(());
+            }
+            let branches = Branches::parse(&text).unwrap();
+            let mut expected: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
+            for (name, target) in lines.iter().filter(|(name, _)| !is_left_out(name)) {
+                let known = expected.get(name.as_slice()).is_some_and(|known| known.starts_with(b"ref: "));
+                if !known {
+                    expected.insert(name, target);
+                }
+            }
+            prop_assert_eq!(branches.iter().count(), expected.len());
+            for (name, target) in expected {
+                let shown = match target.strip_prefix(b"ref: ") {
+                    Some(to) => Shown::Alias(to.to_vec()),
+                    None => Shown::Object(std::str::from_utf8(target).unwrap().parse().unwrap()),
+                };
+                prop_assert_eq!(branches.get(name), Some(&shown));
+            }
         }
     }
 }
