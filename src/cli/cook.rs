@@ -1,11 +1,12 @@
 //! `larder cook`: cooks one bundle in this process, now, beside whatever a server does. The
 //! catalogue sees to it that both together cook it once.
 
+use super::named::Named;
 use super::{parse_bundle, rooms};
 use crate::bundle::Status;
 use crate::config::Settings;
 use crate::http::status_body::status_body;
-use crate::key::{BundleKey, ObjectKind};
+use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError};
 use crate::origins::Repositories;
 use crate::time::Timestamp;
@@ -27,8 +28,13 @@ const TEMPLATE: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_s
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The bundle: swh:1:dir:ID, directory/ID or directory/ID.zip
-    #[arg(value_parser = parse_bundle)]
-    bundle: BundleKey,
+    #[arg(value_parser = parse_bundle, required_unless_present = "origin")]
+    bundle: Option<BundleKey>,
+    #[command(flatten)]
+    named: Named,
+    /// Format of the bundle of an --origin [default: tar.gz, of a file raw]
+    #[arg(long, value_name = "EXT", requires = "origin")]
+    format: Option<Format>,
     /// Also write the bundle to this file; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -38,16 +44,18 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
-    let key = args.bundle;
     let archive = rooms::archive(settings)?;
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     kitchen.recover();
+    let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.catalogue());
+    let key = match args.named.key(settings, &kitchen, locals(), args.format)? {
+        Some(key) => key,
+        None => args.bundle.context("because clap asks for one or the other")?,
+    };
     let ordered = match kitchen.order_anew(&key) {
         // No archive holds a snapshot: it is known once somebody has looked at its repository.
         Err(OrderError::NotFound) if key.kind() == ObjectKind::Snapshot => {
-            let repositories = Repositories::new((*archive).clone());
-            let mut locals = rooms::locals(settings, &repositories, kitchen.catalogue());
-            if locals.look_for(&key.id(), &Timestamp::now)? {
+            if locals().look_for(&key.id(), &Timestamp::now)? {
                 kitchen.order_anew(&key)
             } else {
                 Err(OrderError::NotFound)

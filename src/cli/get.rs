@@ -1,6 +1,7 @@
 //! `larder get`: a bundle from another larder, verified. Owns the exit codes and what is shown; the
 //! work is `get`'s.
 
+use super::named::Named;
 use crate::get::{self, GetError, Got, Order, Patience, Step, Target};
 use crate::key::Format;
 use anyhow::Context;
@@ -22,8 +23,10 @@ const INTERRUPTED: u8 = 130;
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The bundle: https://HOST/vault/directory/ID.tar.gz, or swh:1:dir:ID and --server
-    #[arg(value_name = "URL|SWHID")]
-    bundle: String,
+    #[arg(value_name = "URL|SWHID", required_unless_present = "origin")]
+    bundle: Option<String>,
+    #[command(flatten)]
+    named: Named,
     /// URL of the server that is asked for a SWHID
     #[arg(long, env = "LARDER_SERVER", value_name = "URL")]
     server: Option<String>,
@@ -67,9 +70,28 @@ struct Report<'a> {
 
 pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<ExitCode> {
     let server = args.server.clone().or(configured);
-    let target = match Target::parse(&args.bundle, server.as_deref(), args.format) {
-        Ok(target) => target,
-        Err(words) => clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{words}\n")).exit(),
+    let patience = Patience { attempts: args.attempts, cook: args.timeout, ..Patience::default() };
+    let show = Show::new(args.quiet);
+    let tell = |step: &Step<'_>| show.step(step);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let target = match (args.named.question(), &args.bundle) {
+        (Some(question), _) => {
+            let server = server.as_deref().map_or_else(|| Err(get::NO_SERVER.to_owned()), get::check_server);
+            let server = server.unwrap_or_else(|words| misused(&words));
+            let resolved = runtime.block_on(get::resolve(&server, &question, args.format, patience.clone(), &tell));
+            match resolved {
+                Ok(target) => target,
+                Err(error) => {
+                    show.end();
+                    eprintln!("larder: {error}");
+                    return Ok(code(&error).into());
+                }
+            }
+        }
+        (None, bundle) => {
+            let bundle = bundle.as_deref().unwrap_or_default();
+            Target::parse(bundle, server.as_deref(), args.format).unwrap_or_else(|words| misused(&words))
+        }
     };
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     // Standard output is given what was verified, and so not before.
@@ -80,11 +102,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
         (None, None) if args.extract.is_some() => None,
         (None, None) => Some(PathBuf::from(target.key().file_name())),
     };
-    let patience = Patience { attempts: args.attempts, cook: args.timeout, ..Patience::default() };
     let order = Order { target, file, folder: args.extract.clone(), verify: !args.no_verify, patience };
-    let show = Show::new(args.quiet);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let tell = |step: &Step<'_>| show.step(step);
     let got = runtime.block_on(async {
         tokio::select! {
             got = get::get(&order, &tell) => Some(got),
@@ -100,6 +118,10 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
         }
         Some(Ok(got)) => report(args, &order, got).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn misused(words: &str) -> ! {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{words}\n")).exit()
 }
 
 fn report(args: &Args, order: &Order, got: Got) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod get;
 mod list;
 mod man;
 mod migrate;
+mod named;
 mod origin;
 mod pin;
 mod reload;

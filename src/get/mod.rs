@@ -15,11 +15,13 @@ mod download;
 mod events;
 mod extract;
 mod part;
+mod resolve;
 mod target;
 mod wait;
 
 pub use client::Patience;
-pub use target::Target;
+pub use resolve::{Question, resolve};
+pub use target::{NO_SERVER, Target, check_server};
 
 use crate::key::{Family, ObjectKind};
 use crate::verify::{MAX_PROOF, Proof};

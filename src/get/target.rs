@@ -26,14 +26,14 @@ impl Target {
                 Some(format) => BundleKey::new(swhid.kind, swhid.id, format),
                 None => Ok(BundleKey::with_default_format(swhid.kind, swhid.id)),
             };
-            let server = server.ok_or("which server has it? Name one with --server, LARDER_SERVER or `server`")?;
-            (server.trim_end_matches('/').to_owned(), key.map_err(|error| error.to_string())?)
+            (server.ok_or(NO_SERVER)?.to_owned(), key.map_err(|error| error.to_string())?)
         };
-        let url = Url::parse(&base).map_err(|error| format!("{base:?} is no URL: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("{base:?} is no http:// or https:// URL of a server"));
-        }
-        Ok(Self { base, key })
+        Ok(Self { base: check_server(&base)?, key })
+    }
+
+    /// A bundle of a server that was checked.
+    pub(super) fn new(server: &str, key: BundleKey) -> Self {
+        Self { base: server.to_owned(), key }
     }
 
     /// The bundle.
@@ -59,6 +59,22 @@ impl Target {
     pub fn proof(&self) -> String {
         format!("{}/vault/{}/{}/proof", self.base, self.key.kind(), self.key.id())
     }
+}
+
+/// What is said to whoever names no server.
+pub const NO_SERVER: &str = "which server has it? Name one with --server, LARDER_SERVER or `server`";
+
+/// The root of a server, without a trailing slash.
+///
+/// # Errors
+/// Words for whoever wrote it.
+pub fn check_server(text: &str) -> Result<String, String> {
+    let base = text.trim_end_matches('/');
+    let url = Url::parse(base).map_err(|error| format!("{base:?} is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{base:?} is no http:// or https:// URL of a server"));
+    }
+    Ok(base.to_owned())
 }
 
 fn of_url(text: &str, format: Option<Format>) -> Result<(String, BundleKey), String> {

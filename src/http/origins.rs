@@ -181,21 +181,27 @@ impl Vault {
         linked(json(StatusCode::OK, &body), next.as_deref())
     }
 
-    /// `GET, HEAD /vault/resolve?origin=&ref=`
+    /// `GET, HEAD /vault/resolve?origin=&ref=&path=`
     pub(super) async fn resolve(&self, question: route::Question) -> Response<Body> {
         let kitchen = self.kitchen.clone();
         let found = blocking(move || {
             let Some(origin) = find(&kitchen, &question.origin)? else { return Ok(None) };
             let Some(snapshot) = origin.snapshot else { return Ok(Some((origin, None))) };
             let manifest = kitchen.catalogue().snapshot(&snapshot)?.unwrap_or_default();
-            let resolved = resolve(&manifest, kitchen.archive().reader().as_mut(), &question.reference)?;
+            let mut reader = kitchen.archive().reader();
+            let mut resolved = resolve(&manifest, reader.as_mut(), &question.reference)?;
+            if let (Some(found), Some(path)) = (&mut resolved, &question.path)
+                && !found.descend(reader.as_mut(), path)?
+            {
+                resolved = None;
+            }
             Ok::<_, OrderError>(Some((origin, resolved.map(|resolved| (snapshot, resolved)))))
         })
         .await;
         match found {
             Ok(Some((origin, Some((snapshot, resolved))))) => self.resolved(&origin, snapshot, &resolved),
             Ok(Some((_, None))) => {
-                let detail = "the newest snapshot of this origin has no such branch, tag or object";
+                let detail = "the newest snapshot of this origin has no such branch, tag or object, or nothing at this path of it";
                 Problem::new(StatusCode::NOT_FOUND, "no_such_ref", detail).response()
             }
             Ok(None) => no_such_origin(),

@@ -2,6 +2,7 @@
 //! place that reads a path. What is not one of these never reaches a file name.
 
 use crate::key::{BundleKey, Format, ObjectKind, ParseError, Sha1Git};
+use crate::origins::TreePath;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -25,7 +26,7 @@ pub enum Route {
     List(Page),
     /// `GET, HEAD /vault/:kind/:id/proof`, of a revision, a release or a snapshot
     Proof(ObjectKind, Sha1Git),
-    /// `GET, HEAD /vault/resolve?origin=&ref=`
+    /// `GET, HEAD /vault/resolve?origin=&ref=&path=`
     Resolve(Question),
     /// `GET, HEAD /origins?limit=&cursor=`
     Origins(Origins),
@@ -64,6 +65,8 @@ pub struct Question {
     pub origin: String,
     /// A branch, a tag or an id.
     pub reference: Vec<u8>,
+    /// A path below the directory of that.
+    pub path: Option<TreePath>,
 }
 
 /// A page of the list of origins.
@@ -193,17 +196,21 @@ fn origins(query: Option<&str>) -> Result<Route, RouteError> {
 }
 
 fn question(query: Option<&str>) -> Result<Question, RouteError> {
-    let (mut origin, mut reference) = (None, b"HEAD".to_vec());
+    let (mut origin, mut reference, mut path) = (None, b"HEAD".to_vec(), None);
     for (name, value) in parameters(query) {
         match name {
             "origin" => origin = Some(text(&value, "origin is the URL of a known repository")?),
             "ref" if !value.is_empty() && value.len() <= MAX_REF && !value.contains(&0) => reference = value,
             "ref" => return Err(RouteError::Query("ref is a branch, a tag or forty hexadecimal digits")),
-            _ => return Err(RouteError::Query("the parameters of resolve are origin and ref")),
+            "path" => match TreePath::parse(&value) {
+                Some(parsed) => path = Some(parsed),
+                None => return Err(RouteError::Query("path is names between slashes, from the top of the tree")),
+            },
+            _ => return Err(RouteError::Query("the parameters of resolve are origin, ref and path")),
         }
     }
     let origin = origin.ok_or(RouteError::Query("origin is missing: the URL of a known repository"))?;
-    Ok(Question { origin, reference })
+    Ok(Question { origin, reference, path })
 }
 
 /// The longest name of a ref that is looked up, in bytes.
@@ -348,8 +355,12 @@ mod tests {
         let visits = Visits { url: "https://a/b+c".to_owned(), before: Some(7), limit: 100 };
         assert_eq!(at("/origins", "url=https://a/b+c&cursor=7"), Ok(Route::Visits(visits)));
         let question = |reference: &[u8]| {
-            Ok(Route::Resolve(Question { origin: "https://a".to_owned(), reference: reference.to_vec() }))
+            let origin = "https://a".to_owned();
+            Ok(Route::Resolve(Question { origin, reference: reference.to_vec(), path: None }))
         };
+        let below =
+            Question { origin: "https://a".to_owned(), reference: b"v1".to_vec(), path: TreePath::parse(b"docs/a b") };
+        assert_eq!(at("/vault/resolve", "origin=https://a&ref=v1&path=docs/a%20b/"), Ok(Route::Resolve(below)));
         assert_eq!(at("/vault/resolve", "origin=https://a&ref=v1.0+x%ff"), question(b"v1.0+x\xff"));
         assert_eq!(at("/vault/resolve", "origin=https://a"), question(b"HEAD"));
         for (path, query) in [
@@ -361,6 +372,9 @@ mod tests {
             ("/vault/resolve", "ref=main"),
             ("/vault/resolve", "origin=x&ref="),
             ("/vault/resolve", "origin=x&ref=a%00b"),
+            ("/vault/resolve", "origin=x&path="),
+            ("/vault/resolve", "origin=x&path=/a"),
+            ("/vault/resolve", "origin=x&path=a/../b"),
         ] {
             let error = at(path, query).unwrap_err();
             assert!(matches!(error, RouteError::Query(_)), "{path}?{query}: {error:?}");

@@ -11,7 +11,7 @@
 //! | `secret` | the files that private origins are visited with |
 //! | `first` | the first fetch into a mirror, by ids |
 //! | `mirror` | one mirror: its lock, its refs, what a crash leaves |
-//! | `resolve` | the objects behind a branch, a tag or an id |
+//! | `resolve` | the objects behind a branch, a tag or an id, and at a path below |
 //! | `local` | the snapshots of repositories that are there already |
 //!
 //! A visit asks for the branches, fetches what is not there, and only when every object that a branch
@@ -27,7 +27,7 @@ mod secret;
 mod url;
 
 pub use local::{Locals, Repositories};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, TreePath, resolve};
 pub use run::GitError;
 pub use secret::{DEFAULT_USER, SecretError};
 pub use url::{MAX_URL, Remote, Transport, UrlError};

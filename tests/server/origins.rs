@@ -7,6 +7,7 @@ mod answers;
 mod limits;
 mod local;
 mod mirrored;
+mod named;
 mod private;
 mod reftables;
 mod remote;
