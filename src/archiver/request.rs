@@ -269,6 +269,38 @@ mod tests {
         }
     }
 
+    /// A request whose six fields are these.
+    fn fields(parts: [&str; 6]) -> Wanted {
+        let [source, repo, rev, suffix, subdir, url] = parts.map(str::to_owned);
+        Wanted { source, repo, rev, suffix, subdir, url }
+    }
+
+    #[test]
+    fn a_byte_that_moves_from_one_field_to_the_next_makes_another_key() {
+        let whole = ["s", "ab", "cd", "ef", "gh", "ij"];
+        let mut keys = vec![fields(whole).key()];
+        for at in 0..whole.len() - 1 {
+            for to_the_right in [true, false] {
+                let (left, right) = (whole[at], whole[at + 1]);
+                let cut = if to_the_right { left.len() - 1 } else { left.len() + 1 };
+                let both = [left, right].concat();
+                let mut moved = whole;
+                (moved[at], moved[at + 1]) = both.split_at(cut);
+                assert_eq!(moved.concat(), whole.concat(), "nothing else changes");
+                keys.push(fields(moved).key());
+            }
+        }
+        // All of it in one field.
+        for at in 0..whole.len() {
+            let all = whole.concat();
+            let mut alone = [""; 6];
+            alone[at] = &all;
+            keys.push(fields(alone).key());
+        }
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len(), "two requests have one key");
+    }
+
     #[test]
     fn what_is_not_offered_is_refused() {
         let malformed = [
