@@ -3,6 +3,7 @@
 
 use flate2::{Compress, Compression, FlushCompress};
 use larder::archiver::structure::{Packing, read_tar, read_zip};
+use larder::archiver::tree::Top;
 use larder::verify::{self, History, VerifyError};
 use std::fs::File;
 use std::io::Write;
@@ -14,17 +15,22 @@ const MAX_UNPACKED: u64 = 16 << 20;
 /// one that git would take.
 pub fn archive(bytes: &[u8]) -> bool {
     let Some((packing, bytes)) = bytes.split_first() else { return false };
-    let members = match packing % 5 {
+    let members = match packing % 8 {
         0 => read_tar(Packing::Tar, bytes, MAX_UNPACKED, &mut ()),
         1 => read_tar(Packing::TarGz, bytes, MAX_UNPACKED, &mut ()),
         2 => read_tar(Packing::TarBz2, bytes, MAX_UNPACKED, &mut ()),
         3 => read_tar(Packing::Tar, &summed(bytes)[..], MAX_UNPACKED, &mut ()),
+        4 => read_tar(Packing::TarXz, bytes, MAX_UNPACKED, &mut ()),
+        5 => read_tar(Packing::TarZst, bytes, MAX_UNPACKED, &mut ()),
+        6 => read_tar(Packing::TarLz, bytes, MAX_UNPACKED, &mut ()),
         _ => read_zip(bytes, bytes.len() as u64, MAX_UNPACKED, &mut ()),
     };
-    let Ok(members) = members else { return false };
-    let mut last = None;
-    if let Ok(directory) = members.tree(|id, tree| last = Some((id, tree.len() as u64))) {
-        assert_eq!(last, Some((directory.id, directory.size)), "the root comes last");
+    let Ok(mut members) = members else { return false };
+    for top in [Top::Auto, Top::Strip, Top::Keep] {
+        let mut last = None;
+        if let Ok(directory) = members.tree(top, |id, tree| last = Some((id, tree.len() as u64))) {
+            assert_eq!(last, Some((directory.id, directory.size)), "the root comes last");
+        }
     }
     true
 }

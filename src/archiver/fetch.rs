@@ -9,8 +9,10 @@ use super::source::Source;
 use super::task::{Fault, FaultCode};
 use super::tls;
 use crate::address::is_public;
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, Version, redirect};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
@@ -106,6 +108,15 @@ pub(super) async fn open(client: &Client, source: &Source, url: &str) -> Result<
         url = follow(&response, &home, source)?;
     }
     Err(Fault::new(FaultCode::Redirect, "The upstream redirects again and again.").into())
+}
+
+/// Whether an answer tells where its body ends otherwise than by closing the connection (RFC 9112
+/// section 6.3): only then is a body that came to its end known to be all of it.
+pub(super) fn is_framed(response: &Response) -> bool {
+    let headers = response.headers();
+    response.version() >= Version::HTTP_2
+        || headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// The next piece of a body; `None` when it has ended as it should.
@@ -214,7 +225,8 @@ fn refused(response: &Response) -> Refusal {
     let status = response.status();
     let code = match status.as_u16() {
         404 | 410 => FaultCode::Missing,
-        408 | 425 | 429 | 500..=599 => FaultCode::Upstream,
+        // 202: it is being made.
+        202 | 408 | 425 | 429 | 500..=599 => FaultCode::Upstream,
         _ => FaultCode::Refused,
     };
     let url = response.url();
@@ -251,7 +263,8 @@ fn not_sent(error: &reqwest::Error) -> Fault {
     if error.is_timeout() {
         return Fault::new(FaultCode::Timeout, "The upstream cannot be reached in time.");
     }
-    Fault::new(FaultCode::Unreachable, "The upstream cannot be reached.")
+    let what = if error.is_connect() { "cannot be reached" } else { "gives no answer that is HTTP" };
+    Fault::new(FaultCode::Unreachable, format!("The upstream {what}."))
 }
 
 #[cfg(test)]

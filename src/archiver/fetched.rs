@@ -12,6 +12,7 @@
 
 use super::structure::{self, Blobs, Packing};
 use super::task::Alias;
+use super::tree::{Members, Top};
 use crate::archive::object::{self, Hasher};
 use crate::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::catalogue::Catalogue;
@@ -137,7 +138,7 @@ impl Shared {
             Packing::Zip => structure::read_zip(rawzip::FileReader::from(file), size, room, &mut laid),
             packing => structure::read_tar(packing, BufReader::with_capacity(1 << 18, file), room, &mut laid),
         };
-        let members = members.map_err(|error| match error {
+        let mut members = members.map_err(|error| match error {
             structure::StructureError::Read(cause) => failed(cause),
             // More than there is room for now; later there may be.
             structure::StructureError::TooLarge(_) => {
@@ -145,11 +146,7 @@ impl Shared {
             }
             error => corrupt(format!("the archive it was in: {error}")),
         })?;
-        let mut trees = HashMap::new();
-        let top = members.tree(|id, tree| drop(trees.insert(id, tree))).map_err(corrupt)?;
-        if top.id != *directory {
-            return Err(corrupt("the archive it was in holds another".to_owned()));
-        }
+        let trees = trees(&mut members, directory).map_err(corrupt)?;
         let file = laid.out.into_inner().map_err(|error| failed(error.into_error()))?;
         Ok(Contents { file, size: laid.at, _reserved: laid.reserved, blobs: laid.blobs, trees })
     }
@@ -160,6 +157,21 @@ impl Shared {
         shelves.retain(|_, shelf| Arc::strong_count(&shelf.contents) > 1 || shelf.used.elapsed() < KEPT);
         shelves.is_empty()
     }
+}
+
+/// The trees of a directory, which is the one below the top directory or the one above it: what the source
+/// said of that when the archive was fetched is not known any more.
+fn trees(members: &mut Members, directory: &Sha1Git) -> Result<HashMap<Sha1Git, Vec<u8>>, String> {
+    let mut reason = "the archive it was in holds another".to_owned();
+    for top in [Top::Auto, Top::Keep] {
+        let mut trees = HashMap::new();
+        match members.tree(top, |id, tree| drop(trees.insert(id, tree))) {
+            Ok(found) if found.id == *directory => return Ok(trees),
+            Ok(_) => {}
+            Err(why) => reason = why,
+        }
+    }
+    Err(reason)
 }
 
 /// A thread that takes shelves away, as long as there are any.

@@ -26,6 +26,7 @@ mod sink;
 pub mod source;
 pub mod structure;
 pub mod task;
+mod template;
 mod tls;
 pub mod tree;
 mod worker;

@@ -170,6 +170,7 @@ mod tests {
             timeout = "10m"
             token_env = "HG_TOKEN"
             ca_file = "/etc/larder/company-ca.pem"
+            top_directory = "keep"
             headers = { X-Asked-By = "larder" }
             [sources.hgmo.defaults]
             subdir = "testing/mozharness"

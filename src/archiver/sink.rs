@@ -4,6 +4,7 @@
 
 use super::structure::{self, Packing, StructureError};
 use super::task::{Directory, Fault, FaultCode};
+use super::tree::Top;
 use crate::archive::ObjectType;
 use crate::archive::object::Hasher;
 use crate::key::Sha1Git;
@@ -34,8 +35,12 @@ pub(super) struct TakenIn {
 /// What is taken in, and how much of it at most.
 pub(super) struct Expected {
     pub(super) packing: Packing,
+    pub(super) top: Top,
     pub(super) max_size: u64,
     pub(super) max_unpacked: u64,
+    /// Whether the answer told where its body ends, by a length or in chunks: else it ends where the
+    /// connection does, for whatever reason.
+    pub(super) is_framed: bool,
 }
 
 /// Takes a body in. `None` when the download gave up; it knows why.
@@ -49,6 +54,7 @@ pub(super) fn take_in(
     match try_take_in(store, reservation, expected, pieces, counter) {
         Ok(taken) => Ok(Some(taken)),
         Err(StructureError::Read(error)) if is::<GaveUp>(&error) => Ok(None),
+        Err(StructureError::Empty) if !expected.is_framed => Err(fault(&StructureError::CutShort)),
         Err(error) => Err(fault(&error)),
     }
 }
@@ -74,14 +80,14 @@ fn try_take_in(
     }
     let sealed = draft.seal().map_err(StructureError::Read)?;
     let size = sealed.facts().size;
-    let members = if let Some(members) = members {
+    let mut members = if let Some(members) = members {
         members
     } else {
         let file = rawzip::FileReader::from(sealed.open().map_err(StructureError::Read)?);
         structure::read_zip(file, size, expected.max_unpacked, &mut ())?
     };
     let content = blob_id(sealed.open().map_err(StructureError::Read)?, size)?;
-    Ok(TakenIn { sealed, content, directory: members.tree(|_, _| {}) })
+    Ok(TakenIn { sealed, content, directory: members.tree(expected.top, |_, _| {}) })
 }
 
 /// The id of a file's bytes. Their number comes before them in what is hashed, and an upstream rarely
@@ -157,16 +163,24 @@ fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
 
 fn fault(error: &StructureError) -> Fault {
     match error {
+        StructureError::Empty => {
+            Fault::new(FaultCode::NotAnArchive, "What the upstream sent is not an archive: it is empty.")
+        }
         StructureError::Malformed(what) => Fault::new(
             FaultCode::NotAnArchive,
             format!("What the upstream sent is not an archive of this suffix: {what}."),
         ),
+        StructureError::Damaged(what) => Fault::new(FaultCode::Damaged, format!("The archive is damaged: {what}.")),
         StructureError::CutShort => {
             Fault::new(FaultCode::CutShort, "The archive ends before it is whole, though the answer seemed to be.")
         }
         StructureError::TooLarge(most) => {
             Fault::new(FaultCode::TooLarge, format!("The archive unpacks to more than {most} bytes."))
         }
+        StructureError::NeedsMemory(most) => Fault::new(
+            FaultCode::TooLarge,
+            format!("The archive needs more than {most} bytes of memory to be unpacked."),
+        ),
         StructureError::Read(error) if is::<TooLong>(error) => too_large(),
         StructureError::Read(error) => {
             let error = error.get_ref().and_then(|inner| inner.downcast_ref()).map_or(error, |NotWritten(inner)| inner);
@@ -184,3 +198,7 @@ fn fault(error: &StructureError) -> Fault {
 pub(super) fn too_large() -> Fault {
     Fault::new(FaultCode::TooLarge, "The archive is larger than its source allows.")
 }
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

@@ -3,6 +3,9 @@
 //! is named here (a file, a variable) and read only when something is fetched.
 
 use super::pattern::fits;
+use super::structure::SUFFIXES;
+use super::template::{Preset, Template, authority, check_template};
+use super::tree::Top;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,12 +14,6 @@ use std::time::Duration;
 
 /// What may stand in a URL as it is; all else of a parameter is escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// The suffixes whose archives larder can read through; no others are fetched.
-pub const SUFFIXES: [&str; 5] = ["tar.gz", "tgz", "tar.bz2", "tar", "zip"];
-
-/// The parameters that a template may name.
-const PLACEHOLDERS: [&str; 5] = ["repo", "name", "rev", "suffix", "subdir"];
 
 /// A source as it is written: `[archiver.sources.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -29,6 +26,7 @@ pub struct RawSource {
     #[serde(default)]
     repos: Vec<String>,
     revisions: Option<Vec<String>>,
+    top_directory: Option<Top>,
     #[serde(default)]
     defaults: Defaults,
     max_size: Option<bytesize::ByteSize>,
@@ -50,17 +48,6 @@ pub struct RawSource {
     private_addresses: bool,
     #[serde(default)]
     immutable: bool,
-}
-
-/// A kind of forge whose URLs are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Preset {
-    Hgweb,
-    Github,
-    Gitlab,
-    Gitea,
-    Cgit,
 }
 
 /// What stands for a parameter that a request leaves out.
@@ -89,12 +76,14 @@ pub struct Source {
     pub name: String,
     /// The template of its URLs.
     pub url: String,
-    /// Suffixes that may be asked for, of [`SUFFIXES`].
+    /// Suffixes that may be asked for, of those that larder can read through: no others are fetched.
     pub suffixes: Vec<String>,
     /// Patterns of the repositories that may be asked for.
     pub repos: Vec<String>,
     /// What a revision looks like: `hash`, `full-hash`, or patterns of names.
     pub revisions: Vec<String>,
+    /// Whether the tree of an archive is what is in its top directory.
+    pub top_directory: Top,
     /// What stands for a parameter that a request leaves out.
     pub defaults: Defaults,
     /// Largest archive, in bytes.
@@ -146,16 +135,17 @@ impl Source {
     /// Which key cannot be used, and why.
     pub fn new(name: &str, raw: RawSource) -> Result<Self, SourceError> {
         let fault = |what: String| SourceError { name: name.to_owned(), what };
-        let (template, suffixes, redirects) = preset(&raw).map_err(fault)?;
+        let Template { url, suffixes, redirects, top } = template(&raw).map_err(fault)?;
         let token_header = raw.token_header.unwrap_or_else(|| "Authorization".to_owned());
         let bearer = if token_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
         let time = |key: &str, text: Option<String>, default| time(key, text, default).map_err(fault);
         let source = Self {
             name: name.to_owned(),
-            url: template,
+            url,
             suffixes: raw.suffixes.unwrap_or(suffixes),
             repos: raw.repos,
             revisions: raw.revisions.unwrap_or_else(|| vec!["hash".to_owned()]),
+            top_directory: raw.top_directory.unwrap_or(top),
             defaults: raw.defaults,
             max_size: raw.max_size.map_or(4 << 30, |size| size.as_u64()),
             max_unpacked: raw.max_unpacked.map_or(32 << 30, |size| size.as_u64()),
@@ -268,52 +258,13 @@ pub struct SourceError {
 }
 
 /// The template, the suffixes and the hosts of redirects that go without saying.
-fn preset(raw: &RawSource) -> Result<(String, Vec<String>, Vec<String>), String> {
-    let Some(preset) = raw.preset else {
-        let url = raw.url.clone().ok_or("a source has a preset or a url")?;
-        return Ok((url, vec!["tar.gz".to_owned()], Vec::new()));
-    };
-    if raw.url.is_some() {
-        return Err("a source has a preset or a url, not both".to_owned());
+fn template(raw: &RawSource) -> Result<Template, String> {
+    match (raw.preset, &raw.url) {
+        (Some(_), Some(_)) => Err("a source has a preset or a url, not both".to_owned()),
+        (Some(preset), None) => preset.at(raw.base.as_deref()),
+        (None, Some(url)) => Ok(Template { url: url.clone(), ..Template::default() }),
+        (None, None) => Err("a source has a preset or a url".to_owned()),
     }
-    let (base, path, suffixes): (Option<&str>, &str, &[&str]) = match preset {
-        Preset::Hgweb => (None, "/{repo}/archive/{rev}.{suffix}/{subdir}", &["tar.gz", "tar.bz2", "zip"]),
-        Preset::Github => (Some("https://github.com"), "/{repo}/archive/{rev}.{suffix}", &["tar.gz", "zip"]),
-        Preset::Gitlab => (
-            Some("https://gitlab.com"),
-            "/{repo}/-/archive/{rev}/{name}-{rev}.{suffix}",
-            &["tar.gz", "tar.bz2", "tar", "zip"],
-        ),
-        Preset::Gitea => (None, "/{repo}/archive/{rev}.{suffix}", &["tar.gz", "zip"]),
-        Preset::Cgit => (None, "/{repo}/snapshot/{name}-{rev}.{suffix}", &["tar.gz", "tar.bz2", "tar", "zip"]),
-    };
-    let base = raw.base.as_deref().or(base).ok_or("base: say where this forge is, https://hg.example.org")?;
-    let redirects = if base == "https://github.com" { vec!["codeload.github.com".to_owned()] } else { Vec::new() };
-    let suffixes = suffixes.iter().map(|&suffix| suffix.to_owned()).collect();
-    Ok((format!("{}{path}", base.trim_end_matches('/')), suffixes, redirects))
-}
-
-fn check_template(template: &str) -> Result<(), String> {
-    let host = authority(template).filter(|host| !host.is_empty());
-    let host = host.ok_or("url begins with https:// or http:// and a host")?;
-    if host.contains(['{', '@']) {
-        return Err("url: the host is fixed, and holds no user".to_owned());
-    }
-    if !template.bytes().all(|b| b.is_ascii_graphic()) || template.contains('#') {
-        return Err("url holds something that no URL has".to_owned());
-    }
-    for part in template.split('{').skip(1) {
-        let name = part.split('}').next().filter(|name| part.len() > name.len()).unwrap_or_default();
-        if !PLACEHOLDERS.contains(&name) {
-            return Err(format!("url: {{{name}}} is none of {{repo}} {{name}} {{rev}} {{suffix}} {{subdir}}"));
-        }
-    }
-    if template.contains("{rev}") { Ok(()) } else { Err("url: {rev} is missing".to_owned()) }
-}
-
-fn authority(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    rest.split(['/', '?']).next()
 }
 
 fn is_word(text: &str) -> bool {

@@ -16,6 +16,7 @@ fn presets_make_the_urls_of_their_forges() {
         ("gitlab", "https://gitlab.com", "", "https://gitlab.com/a/b/-/archive/3d11cb4f31b9/b-3d11cb4f31b9.tar.gz"),
         ("gitea", "https://x.org/git", "", "https://x.org/git/a/b/archive/3d11cb4f31b9.tar.gz"),
         ("cgit", "https://x.org", "", "https://x.org/a/b/snapshot/b-3d11cb4f31b9.tar.gz"),
+        ("gitiles", "https://x.org", "", "https://x.org/a/b/+archive/3d11cb4f31b9.tar.gz"),
     ];
     for (preset, base, subdir, url) in cases {
         let source = source(&format!("preset = {preset:?}\nbase = {base:?}\nrepos = [\"**\"]")).unwrap();
@@ -46,6 +47,23 @@ fn what_a_revision_looks_like_is_the_sources_to_say() {
 }
 
 #[test]
+fn every_suffix_can_be_offered_and_read() {
+    for suffix in SUFFIXES {
+        assert!(source(&format!("url = \"https://x.org/{{rev}}\"\nsuffixes = [{suffix:?}]")).is_ok(), "{suffix}");
+        assert!(crate::archiver::structure::Packing::of(suffix).is_some(), "{suffix}");
+    }
+}
+
+#[test]
+fn the_top_directory_of_gitiles_is_kept() {
+    let top =
+        |text: &str| source(&format!("base = \"https://x.org\"\nrepos = [\"**\"]\n{text}")).unwrap().top_directory;
+    assert_eq!(top("preset = \"gitiles\""), Top::Keep);
+    assert_eq!(top("preset = \"hgweb\""), Top::Auto);
+    assert_eq!(top("preset = \"gitiles\"\ntop_directory = \"strip\""), Top::Strip);
+}
+
+#[test]
 fn what_cannot_be_used_is_named() {
     let cases = [
         ("", "a preset or a url"),
@@ -58,7 +76,8 @@ fn what_cannot_be_used_is_named() {
         ("url = \"https://x.org/\"", "{rev}"),
         ("url = \"https://x.org/{rev}/{branch}\"", "{branch}"),
         ("url = \"https://x.org/{rev\"", "url"),
-        ("url = \"https://x.org/{rev}\"\nsuffixes = [\"tar.xz\"]", "tar.xz"),
+        ("url = \"https://x.org/{rev}\"\nsuffixes = [\"tar.Z\"]", "tar.Z"),
+        ("url = \"https://x.org/{rev}\"\ntop_directory = \"some\"", "top_directory"),
         ("url = \"https://x.org/{rev}\"\nsuffixes = []", "suffixes"),
         ("url = \"https://x.org/{rev}\"\ntimeout = \"soon\"", "timeout"),
         ("url = \"https://x.org/{rev}\"\nheaders = { Authorization = \"x\" }", "token_file"),

@@ -79,6 +79,8 @@ pub enum FaultCode {
     Timeout,
     /// The body ended before it was whole.
     CutShort,
+    /// A check in the archive fails.
+    Damaged,
     /// Over `max_size` or `max_unpacked`.
     TooLarge,
     /// What came is not an archive as its suffix says.
@@ -103,7 +105,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Missing,
         Self::Refused,
         Self::Upstream,
@@ -111,6 +113,7 @@ impl FaultCode {
         Self::Untrusted,
         Self::Timeout,
         Self::CutShort,
+        Self::Damaged,
         Self::TooLarge,
         Self::NotAnArchive,
         Self::Redirect,
@@ -134,6 +137,7 @@ impl FaultCode {
             Self::Untrusted => "untrusted",
             Self::Timeout => "timeout",
             Self::CutShort => "cut-short",
+            Self::Damaged => "damaged",
             Self::TooLarge => "too-large",
             Self::NotAnArchive => "not-an-archive",
             Self::Redirect => "redirect",
@@ -157,7 +161,13 @@ impl FaultCode {
     #[must_use]
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::Upstream | Self::Unreachable | Self::Timeout | Self::CutShort | Self::NoSpace | Self::Io => true,
+            Self::Upstream
+            | Self::Unreachable
+            | Self::Timeout
+            | Self::CutShort
+            | Self::Damaged
+            | Self::NoSpace
+            | Self::Io => true,
             Self::Missing
             | Self::Refused
             | Self::Untrusted
@@ -287,6 +297,15 @@ mod tests {
         for code in FaultCode::ALL {
             assert_eq!(FaultCode::from_word(code.as_str()), Some(code));
         }
+    }
+
+    #[test]
+    fn only_what_another_try_can_mend_is_tried_again() {
+        let again = ["upstream", "unreachable", "timeout", "cut-short", "damaged", "no-space", "io"];
+        for code in FaultCode::ALL {
+            assert_eq!(code.is_transient(), again.contains(&code.as_str()), "{code}");
+        }
+        assert!(again.iter().all(|word| FaultCode::from_word(word).is_some()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The tree in an archive: its members, in whatever order they came, put together as git would, below
-//! the archive's own top directory. Pure; knows names, modes and ids, and no format of an archive.
+//! the archive's own top directory, if it has one. Pure; knows names, modes and ids, and no format of an
+//! archive.
 //!
 //! Names are hostile: nothing is ever written under one. An archive with a name that leads elsewhere,
 //! a device, or two members of one name has no tree; [`Members`] keeps why.
@@ -7,6 +8,7 @@
 use crate::archive::object::{self, ObjectType, TreeEntry};
 use crate::archiver::task::Directory;
 use crate::key::Sha1Git;
+use serde::{Deserialize, Serialize};
 
 /// What all names together may take of memory, each with what it costs besides.
 const MAX_HELD: usize = 256 << 20;
@@ -37,18 +39,32 @@ impl Mode {
     }
 }
 
+/// Which directory of an archive is its tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Top {
+    /// The one that all members are in, where there is one; else all of them.
+    #[default]
+    Auto,
+    /// The one that all members are in.
+    Strip,
+    /// All members as they are, be they in one directory or not.
+    Keep,
+}
+
 /// The members of an archive as they are read.
 #[derive(Debug, Default)]
 pub struct Members {
     entries: Vec<Entry>,
-    top: Option<Vec<u8>>,
+    /// Whether the archive names its own root, `./`.
+    has_root: bool,
     held: usize,
     fault: Option<String>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Below the top directory; that of a directory ends in a slash.
+    /// That of a directory ends in a slash.
     path: Box<[u8]>,
     blob: Option<(Mode, Sha1Git)>,
 }
@@ -91,17 +107,14 @@ impl Members {
         if path.len() > MAX_PATH || parts.len() > MAX_DEPTH {
             return Err("its name is too long or too deep");
         }
-        // `./` itself.
-        let Some((top, below)) = parts.split_first() else { return Ok(()) };
-        if self.top.get_or_insert_with(|| top.to_vec()) != top {
-            return Err("it is not in the top directory of the others");
+        let mut path = parts.join(&b'/');
+        if path.is_empty() {
+            // `./` itself.
+            self.has_root |= blob.is_none();
+            return if blob.is_none() { Ok(()) } else { Err("it has no name") };
         }
-        let mut path = below.join(&b'/');
-        match (path.is_empty(), blob) {
-            (true, None) => return Ok(()),
-            (true, Some(_)) => return Err("it is in no top directory"),
-            (false, None) => path.push(b'/'),
-            (false, Some(_)) => {}
+        if blob.is_none() {
+            path.push(b'/');
         }
         self.held += path.len() + OVERHEAD;
         if self.held > MAX_HELD {
@@ -115,21 +128,35 @@ impl Members {
     ///
     /// # Errors
     /// Why the archive holds no tree.
-    pub fn tree(mut self, emit: impl FnMut(Sha1Git, Vec<u8>)) -> Result<Directory, String> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
+    pub fn tree(&mut self, top: Top, emit: impl FnMut(Sha1Git, Vec<u8>)) -> Result<Directory, String> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
-        if self.top.is_none() {
+        if self.entries.is_empty() && !self.has_root {
             return Err("it has no members".to_owned());
         }
         // Bytewise order of whole paths, with those of directories ending in a slash, is git's order
         // in every directory, and keeps what is in one directory together.
         self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let start = match (top, self.top()) {
+            (Top::Keep, _) | (Top::Auto, None) => 0,
+            (Top::Auto | Top::Strip, Some(top)) => top,
+            (Top::Strip, None) => return Err("its members are not all in one top directory".to_owned()),
+        };
         let mut build = Build { path: Vec::new(), open: vec![Open::default()], emit };
-        for entry in &self.entries {
-            build.add(entry).map_err(|reason| format!("the member {}: {reason}", quoted(&entry.path)))?;
+        // Nothing is left of the name of the top directory itself.
+        for entry in self.entries.iter().filter(|entry| entry.path.len() > start) {
+            let path = &entry.path[start..];
+            build.add(path, entry.blob).map_err(|reason| format!("the member {}: {reason}", quoted(&entry.path)))?;
         }
         build.finish()
+    }
+
+    /// The length of the name of the one directory that all members are in, with its slash. They are in order.
+    fn top(&self) -> Option<usize> {
+        let (first, last) = (self.entries.first()?, self.entries.last()?);
+        let top = first.path.iter().position(|&byte| byte == b'/')? + 1;
+        last.path.starts_with(&first.path[..top]).then_some(top)
     }
 }
 
@@ -148,22 +175,22 @@ struct Build<F> {
 }
 
 impl<F: FnMut(Sha1Git, Vec<u8>)> Build<F> {
-    fn add(&mut self, entry: &Entry) -> Result<(), String> {
-        let parent = match entry.blob {
-            None => entry.path.len(),
-            Some(_) => entry.path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1),
+    fn add(&mut self, path: &[u8], blob: Option<(Mode, Sha1Git)>) -> Result<(), String> {
+        let parent = match blob {
+            None => path.len(),
+            Some(_) => path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1),
         };
-        while !entry.path[..parent].starts_with(&self.path) {
+        while !path[..parent].starts_with(&self.path) {
             self.close()?;
         }
         while self.path.len() < parent {
             let start = self.path.len();
-            let end = entry.path[start..].iter().position(|&byte| byte == b'/').map_or(parent, |at| start + at + 1);
-            self.path.extend_from_slice(&entry.path[start..end]);
+            let end = path[start..].iter().position(|&byte| byte == b'/').map_or(parent, |at| start + at + 1);
+            self.path.extend_from_slice(&path[start..end]);
             self.open.push(Open { start, tree: Vec::new() });
         }
-        if let Some((mode, id)) = entry.blob {
-            self.entry(mode.digits(), &entry.path[parent..], &id)?;
+        if let Some((mode, id)) = blob {
+            self.entry(mode.digits(), &path[parent..], &id)?;
         }
         Ok(())
     }
@@ -214,7 +241,7 @@ mod tests {
 
     const BLOB: Sha1Git = Sha1Git::from_bytes([7; 20]);
 
-    fn tree(paths: &[&str]) -> Result<Directory, String> {
+    fn members(paths: &[&str]) -> Members {
         let mut members = Members::default();
         for path in paths {
             match path.strip_suffix('/') {
@@ -222,7 +249,11 @@ mod tests {
                 None => members.blob(path.as_bytes(), Mode::File, BLOB),
             }
         }
-        members.tree(|_, _| {})
+        members
+    }
+
+    fn tree(paths: &[&str]) -> Result<Directory, String> {
+        members(paths).tree(Top::Auto, |_, _| {})
     }
 
     #[test]
@@ -235,16 +266,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_no_one_top_directory_is_the_tree_itself() {
+        let below = tree(&["t/a", "t/d/b"]).unwrap();
+        // As `tar c .` and gitiles write it, a file before or after the directory.
+        for root in [&["a", "d/b"][..], &["./", "./a", "./d/", "./d/b"], &["d/b", "a"]] {
+            assert_eq!(tree(root).unwrap(), below, "{root:?}");
+        }
+        let two = tree(&["t/x", "u/y"]).unwrap();
+        assert_eq!(tree(&["top/t/x", "top/u/y"]).unwrap(), two);
+        // Names with a common beginning are two all the same.
+        assert_eq!(tree(&["t/x", "t.d/y", "t0/z"]).unwrap(), tree(&["n/t/x", "n/t.d/y", "n/t0/z"]).unwrap());
+        assert_eq!(tree(&["./"]).unwrap().id.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+    }
+
+    #[test]
+    fn whether_a_top_directory_is_stripped_can_be_said() {
+        let mut one = members(&["t/a", "t/d/b"]);
+        let (kept, stripped) = (one.tree(Top::Keep, |_, _| {}).unwrap(), one.tree(Top::Strip, |_, _| {}).unwrap());
+        assert_eq!(one.tree(Top::Auto, |_, _| {}).unwrap(), stripped);
+        assert_eq!(kept, tree(&["n/t/a", "n/t/d/b"]).unwrap());
+        let mut none = members(&["a", "d/b"]);
+        assert_eq!(none.tree(Top::Keep, |_, _| {}), none.tree(Top::Auto, |_, _| {}));
+        assert!(none.tree(Top::Strip, |_, _| {}).unwrap_err().contains("top directory"));
+    }
+
+    #[test]
     fn what_leads_elsewhere_or_stands_twice_has_no_tree() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 9] = [
             (&[], "no members"),
             (&["t/../x"], "elsewhere"),
             (&["../x"], "elsewhere"),
             (&["/t/x"], "absolute"),
             (&["t//x"], "elsewhere"),
-            (&["t/x", "u/y"], "top directory"),
-            (&["x"], "no top directory"),
             (&["t/x", "t/x"], "same name"),
+            (&["x", "x/y"], "same name"),
             (&["t/x", "t/x.y", "t/x/z"], "same name"),
             (&["t/.GIT/config"], ".git"),
         ];
@@ -257,7 +312,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_names_make_it_panic(paths in prop::collection::vec("t?[/a.x]{0,9}", 0..9)) {
-            let _ = tree(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+            let mut members = members(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+            for top in [Top::Auto, Top::Strip, Top::Keep] {
+                let _ = members.tree(top, |_, _| {});
+            }
         }
     }
 }

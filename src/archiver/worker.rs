@@ -200,7 +200,13 @@ async fn fetch(archiver: &Archiver, job: &Job, counter: &Arc<AtomicU64>) -> Outc
         }
         let landing =
             Incoming { job: job.clone(), immutable: source.immutable, started, head: Head::of(&response, job) };
-        let expected = Expected { packing, max_size: source.max_size, max_unpacked: source.max_unpacked };
+        let expected = Expected {
+            packing,
+            top: source.top_directory,
+            max_size: source.max_size,
+            max_unpacked: source.max_unpacked,
+            is_framed: fetch::is_framed(&response),
+        };
         let (pieces, sink) = mpsc::channel(IN_FLIGHT);
         let (here, counter) = (archiver.clone(), Arc::clone(counter));
         let taken = tokio::task::spawn_blocking(move || here.take_in(&landing, &expected, sink, counter));

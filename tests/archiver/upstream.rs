@@ -1,5 +1,7 @@
 //! An upstream that answers as it is told, byte by byte.
 
+use larder::archiver::structure::SUFFIXES;
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,9 +56,8 @@ impl Upstream {
     pub(crate) fn settings(&self, lines: &str) -> String {
         format!(
             "[archiver.sources.up]\nurl = \"http://{}/{{repo}}/{{rev}}.{{suffix}}\"\nrepos = [\"**\"]\n\
-             suffixes = [\"tar.gz\", \"tar.bz2\", \"tar\", \"zip\"]\nprivate_addresses = true\nretry_wait = \"30ms\"\n\
-             {lines}\n",
-            self.address
+             suffixes = {:?}\nprivate_addresses = true\nretry_wait = \"30ms\"\n{lines}\n",
+            self.address, SUFFIXES
         )
     }
 }
@@ -102,6 +103,42 @@ pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+/// A tar, packed as its suffix says.
+pub(crate) fn packed(suffix: &str, tar: &[u8]) -> Vec<u8> {
+    match suffix {
+        "tar.gz" | "tgz" => gz(tar),
+        "tar.bz2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(tar).unwrap();
+            encoder.finish().unwrap()
+        }
+        "tar.xz" => lzma(Stream::new_easy_encoder(6, Check::Crc64).unwrap(), tar),
+        "tar.zst" => {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+            encoder.include_checksum(true).unwrap();
+            encoder.write_all(tar).unwrap();
+            encoder.finish().unwrap()
+        }
+        "tar.lz" => {
+            let mut options = LzmaOptions::new_preset(6).unwrap();
+            let raw = lzma(Stream::new_raw_encoder(Filters::new().lzma1(options.dict_size(1 << 23))).unwrap(), tar);
+            let size = (6 + raw.len() + 20) as u64;
+            let (sum, length) = (crc32fast::hash(tar).to_le_bytes(), (tar.len() as u64).to_le_bytes());
+            [b"LZIP\x01\x17", &raw[..], &sum, &length, &size.to_le_bytes()].concat()
+        }
+        "tar" => tar.to_vec(),
+        suffix => panic!("no tar is packed as {suffix}"),
+    }
+}
+
+fn lzma(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + (1 << 16));
+    while stream.process_vec(&bytes[usize::try_from(stream.total_in()).unwrap()..], &mut out, Action::Finish).unwrap()
+        != Status::StreamEnd
+    {}
+    out
 }
 
 /// A good archive.

@@ -32,6 +32,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("archiver::source", 1),
     ("archiver::structure", 1),
     ("archiver::task", 1),
+    ("archiver::template", 1),
     ("archiver::tree", 1),
     ("archive", 2),
     ("store", 2),

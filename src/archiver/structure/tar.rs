@@ -1,7 +1,7 @@
 //! A tar of any maker's: POSIX ustar and pax (IEEE Std 1003.1, pax), and GNU's long names. Contents are
 //! read and hashed, nothing is unpacked.
 
-use super::{Blobs, Members, StructureError, content};
+use super::{Blobs, Members, StructureError, content, magic};
 use crate::archiver::tree::Mode;
 use std::io::Read;
 
@@ -10,9 +10,11 @@ const BLOCK: usize = 512;
 const MAX_EXTENSION: u64 = 1 << 20;
 const BUFFER: usize = 1 << 16;
 
-/// Reads to the end of `input`.
-pub(super) fn read(input: impl Read, blobs: &mut dyn Blobs) -> Result<Members, StructureError> {
-    let mut tar = Tar { input, buffer: vec![0; BUFFER], members: Members::default(), first: true };
+/// Reads to the end of `input`. With `is_proven` that end is known to be the tar's, and the blocks that
+/// mark it, or the padding before them, may be missing, as whoever packs tars may leave them out; without,
+/// they alone tell that nothing is missing.
+pub(super) fn read(input: &mut impl Read, is_proven: bool, blobs: &mut dyn Blobs) -> Result<Members, StructureError> {
+    let mut tar = Tar { input, is_proven, buffer: vec![0; BUFFER], members: Members::default(), first: true };
     let mut extended = Extended::default();
     while let Some(header) = tar.header()? {
         tar.member(&header, &mut extended, blobs)?;
@@ -20,8 +22,9 @@ pub(super) fn read(input: impl Read, blobs: &mut dyn Blobs) -> Result<Members, S
     Ok(tar.members)
 }
 
-struct Tar<R> {
-    input: R,
+struct Tar<'a, R> {
+    input: &'a mut R,
+    is_proven: bool,
     buffer: Vec<u8>,
     members: Members,
     first: bool,
@@ -35,33 +38,66 @@ struct Extended {
     size: Option<u64>,
 }
 
-impl<R: Read> Tar<R> {
+impl<R: Read> Tar<'_, R> {
     /// The next header, or `None` when the archive has ended and nothing but zeros followed.
     fn header(&mut self) -> Result<Option<[u8; BLOCK]>, StructureError> {
         let mut block = [0; BLOCK];
-        self.input.read_exact(&mut block)?;
-        if block.iter().any(|&byte| byte != 0) {
-            let sum: u64 = block
-                .iter()
-                .enumerate()
-                .map(|(at, &byte)| u64::from(if (148..156).contains(&at) { b' ' } else { byte }))
-                .sum();
-            if number(&block[148..156]) != Some(sum) {
-                let what = if self.first { "it is not a tar" } else { "a header of its tar is damaged" };
-                return Err(StructureError::Malformed(what.to_owned()));
-            }
+        let n = self.fill(&mut block)?;
+        if n == 0 && !self.first {
+            return if self.is_proven { Ok(None) } else { Err(StructureError::CutShort) };
+        }
+        if n > 0 && block[..n].iter().all(|&byte| byte == 0) {
+            return self.end(n as u64);
+        }
+        if n == BLOCK && number(&block[148..156]) == Some(sum(&block)) {
             self.first = false;
             return Ok(Some(block));
         }
-        self.input.read_exact(&mut block)?;
-        let mut zeros = block.iter().all(|&byte| byte == 0);
-        while zeros {
+        Err(match (self.first, n == BLOCK) {
+            (true, false) if n == 0 && !self.is_proven => StructureError::Empty,
+            (true, false) if !self.is_proven && could_begin(&block[..n]) => StructureError::CutShort,
+            (true, _) => self.no_tar(&block[..n]),
+            (false, false) => StructureError::CutShort,
+            // A check of what it was packed in has not failed: it was packed so.
+            (false, true) if self.is_proven => StructureError::Malformed("a header of its tar is none".to_owned()),
+            (false, true) => StructureError::Damaged("a header of its tar is damaged".to_owned()),
+        })
+    }
+
+    /// What stands where the tar should begin.
+    fn no_tar(&self, start: &[u8]) -> StructureError {
+        let what = magic::name(start).filter(|name| *name != "a tar");
+        StructureError::Malformed(match (self.is_proven, what) {
+            (false, Some(what)) => format!("it is {what} and not a tar"),
+            (true, Some(what)) => format!("what is packed in it is {what} and not a tar"),
+            (false, None) => "it is not a tar".to_owned(),
+            (true, None) if start.is_empty() => "what is packed in it is empty".to_owned(),
+            (true, None) => "what is packed in it is not a tar".to_owned(),
+        })
+    }
+
+    /// Reads to the end, which so many zeros begin.
+    fn end(&mut self, mut zeros: u64) -> Result<Option<[u8; BLOCK]>, StructureError> {
+        loop {
             match self.input.read(&mut self.buffer)? {
-                0 => return Ok(None),
-                n => zeros = self.buffer[..n].iter().all(|&byte| byte == 0),
+                0 if self.is_proven || zeros >= 2 * BLOCK as u64 => return Ok(None),
+                0 => return Err(StructureError::CutShort),
+                n if self.buffer[..n].iter().all(|&byte| byte == 0) => zeros += n as u64,
+                _ => return Err(StructureError::Malformed("something follows the end of its tar".to_owned())),
             }
         }
-        Err(StructureError::Malformed("something follows the end of its tar".to_owned()))
+    }
+
+    /// Reads as much as there is for `buf`.
+    fn fill(&mut self, buf: &mut [u8]) -> Result<usize, StructureError> {
+        let mut n = 0;
+        while n < buf.len() {
+            match self.input.read(&mut buf[n..])? {
+                0 => break,
+                more => n += more,
+            }
+        }
+        Ok(n)
     }
 
     fn member(
@@ -96,7 +132,7 @@ impl<R: Read> Tar<R> {
             }
             b'0' | 0 | b'7' => {
                 let executable = number(&header[100..108]).ok_or_else(damaged)? & 0o100 != 0;
-                let id = content(&mut self.input, size, &mut self.buffer, blobs)?;
+                let id = content(self.input, size, &mut self.buffer, blobs)?;
                 self.padding(size)?;
                 self.members.blob(&path, if executable { Mode::Executable } else { Mode::File }, id);
             }
@@ -198,10 +234,27 @@ impl<R: Read> Tar<R> {
     fn padding(&mut self, size: u64) -> Result<(), StructureError> {
         let over = usize::try_from(size % BLOCK as u64).expect("because it is less than a block");
         if over > 0 {
-            self.input.read_exact(&mut self.buffer[..BLOCK - over])?;
+            let mut rest = [0; BLOCK];
+            let n = self.fill(&mut rest[over..])?;
+            if n < BLOCK - over && !(self.is_proven && n == 0) {
+                return Err(StructureError::CutShort);
+            }
         }
         Ok(())
     }
+}
+
+/// The checksum of a header: of its bytes, its own being spaces.
+fn sum(block: &[u8; BLOCK]) -> u64 {
+    block.iter().enumerate().map(|(at, &byte)| u64::from(if (148..156).contains(&at) { b' ' } else { byte })).sum()
+}
+
+/// Whether these bytes, fewer than a block, can be the beginning of a header: a name filled up with zeros,
+/// then the digits of a mode.
+fn could_begin(start: &[u8]) -> bool {
+    let (Some(name), Some(mode)) = (start.get(..100), start.get(100..108)) else { return false };
+    let filled = name.iter().skip_while(|&&byte| byte != 0).all(|&byte| byte == 0);
+    name[0] != 0 && filled && mode.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0))
 }
 
 type Record<'a> = (&'a [u8], &'a [u8]);

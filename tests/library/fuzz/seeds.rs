@@ -8,6 +8,7 @@ use larder::archive::{Archive, Reader};
 use larder::cook::history::{self, Subject};
 use larder::cook::{self, Control, Root, proof};
 use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -26,7 +27,16 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("access_log", vec![log_line(&plain)]),
         (
             "archive",
-            vec![packed(0, &tar), packed(1, &tar_gz), packed(2, &bzip2(&tar)), packed(3, &tar), packed(4, &zip)],
+            vec![
+                packed(0, &tar),
+                packed(1, &tar_gz),
+                packed(2, &bzip2(&tar)),
+                packed(3, &tar),
+                packed(4, &xz(&tar)),
+                packed(5, &tar_zst),
+                packed(6, &lzip(&tar)),
+                packed(7, &zip),
+            ],
         ),
         ("bundle", vec![tar, tar_gz]),
         ("etag", ["*", "\"x\", W/\"6553f100-123\"", "\"6553f100-123\""].map(Vec::from).to_vec()),
@@ -141,6 +151,26 @@ fn ranged(field: &str) -> Vec<u8> {
 
 fn packed(packing: u8, bytes: &[u8]) -> Vec<u8> {
     [&[packing], bytes].concat()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    lzma(Stream::new_easy_encoder(0, Check::Crc64).unwrap(), bytes)
+}
+
+fn lzip(bytes: &[u8]) -> Vec<u8> {
+    let mut options = LzmaOptions::new_preset(0).unwrap();
+    let raw = lzma(Stream::new_raw_encoder(Filters::new().lzma1(options.dict_size(1 << 16))).unwrap(), bytes);
+    let size = (6 + raw.len() + 20) as u64;
+    let (sum, length) = (crc32fast::hash(bytes).to_le_bytes(), (bytes.len() as u64).to_le_bytes());
+    [b"LZIP\x01\x10", &raw[..], &sum, &length, &size.to_le_bytes()].concat()
+}
+
+fn lzma(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + (1 << 16));
+    while stream.process_vec(&bytes[usize::try_from(stream.total_in()).unwrap()..], &mut out, Action::Finish).unwrap()
+        != Status::StreamEnd
+    {}
+    out
 }
 
 fn bzip2(bytes: &[u8]) -> Vec<u8> {
