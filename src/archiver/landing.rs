@@ -32,7 +32,7 @@ impl Archiver {
     }
 
     fn land(&self, incoming: &Incoming, taken: TakenIn) -> Result<(), Fault> {
-        let Incoming { job, immutable, started, head } = incoming;
+        let Incoming { job, immutable, moves, started, head } = incoming;
         let facts = taken.sealed.facts();
         let content = BundleKey::new(ObjectKind::Content, taken.content, Format::Raw)
             .expect("because a content has its bytes as a bundle");
@@ -62,7 +62,8 @@ impl Archiver {
         });
         let store = self.0.kitchen.store();
         let regions = self.0.placement.regions().names();
-        let landing = Landing { fetched, facts, took: started.elapsed(), immutable: *immutable, regions };
+        let (took, immutable, moves) = (started.elapsed(), *immutable, *moves);
+        let landing = Landing { fetched, facts, took, immutable, moves, regions };
         let landed = self.0.kitchen.catalogue().land(
             job,
             &landing,

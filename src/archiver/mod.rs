@@ -224,6 +224,7 @@ impl Archiver {
         let alias = catalogue.alias(&wanted.key())?;
         if let Some(alias) = &alias
             && let Some(fetched) = &alias.fetched
+            && !self.is_expired(alias)?
         {
             let directory = fetched.directory.as_ref().ok().filter(|_| canonical);
             let blocked = |id: Sha1Git| shared.kitchen.check_blocked(&id).is_err();
@@ -258,6 +259,16 @@ impl Archiver {
             return Err(AnswerError::ReadOnly);
         }
         Ok(Found::Absent)
+    }
+
+    /// Whether what was fetched may be another by now, and can be asked for again.
+    fn is_expired(&self, alias: &Alias) -> Result<bool, CatalogueError> {
+        let (shared, wanted) = (&*self.0, &alias.wanted);
+        let source = shared.settings.sources.get(&wanted.source).filter(|source| source.moves(&wanted.rev));
+        let (Some(source), Some(at), Mode::Normal) = (source, alias.fetched_at, shared.kitchen.mode()) else {
+            return Ok(false);
+        };
+        shared.kitchen.catalogue().has_passed(source.moving_expiry, at, Timestamp::now())
     }
 
     fn order(&self, catalogue: &Catalogue, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {

@@ -16,7 +16,7 @@ pub struct Wanted {
     pub source: String,
     /// The repository; empty where the source has one only.
     pub repo: String,
-    /// The revision, as it was asked for.
+    /// The revision, as the upstream is asked for it.
     pub rev: String,
     /// The suffix, without its first dot.
     pub suffix: String,
@@ -134,11 +134,11 @@ fn wanted(source: &Source, rev: &str, given: &Given) -> Result<Wanted, AskError>
     if !source.suffixes.contains(&suffix) {
         return malformed(format!("the source {} offers the suffixes {}", source.name, source.suffixes.join(", ")));
     }
-    if !is_path(rev) || !source.is_revision(rev) {
+    let Some(rev) = source.revision(rev).filter(|rev| is_path(rev)) else {
         return malformed(format!("{:?} is not a revision of the source {}", shown(rev), source.name));
-    }
-    let url = source.archive_url(&repo, rev, &suffix, subdir);
-    let (source, rev, subdir) = (source.name.clone(), rev.to_owned(), subdir.to_owned());
+    };
+    let url = source.archive_url(&repo, &rev, &suffix, subdir);
+    let (source, subdir) = (source.name.clone(), subdir.to_owned());
     Ok(Wanted { source, repo, rev, suffix, subdir, url })
 }
 
@@ -226,6 +226,11 @@ mod tests {
             defaults = { region = "us-west-2" }
             [sources.one]
             url = "https://x.org/{rev}.tar.gz"
+            [sources.short]
+            preset = "hgweb"
+            base = "https://hg.mozilla.org"
+            repos = ["**"]
+            revision_digits = 12
         "#;
         Archiver::new(toml::from_str(text).unwrap()).unwrap()
     }
@@ -299,6 +304,20 @@ mod tests {
         }
         let different: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len(), "two requests have one key");
+    }
+
+    #[test]
+    fn a_hash_in_upper_case_is_the_same_request() {
+        let asked = |target: &str| ask(target).unwrap().wanted;
+        assert_eq!(asked("hgmo/a/3D11CB4F31B9"), asked("hgmo/a/3d11cb4f31b9"));
+        let full = "3d11cb4f31b9".repeat(4)[..40].to_owned();
+        let mixed = full.replace('d', "D");
+        assert_eq!(asked(&format!("one/{mixed}")).url, format!("https://x.org/{full}.tar.gz"));
+        // A name is as it is.
+        assert_eq!(asked("hgmo/a/vA").rev, "vA");
+        let short = asked(&format!("short/a/{}", full.to_uppercase()));
+        assert_eq!((short.rev.as_str(), &short), ("3d11cb4f31b9", &asked("short/a/3d11cb4f31b9")));
+        assert_eq!(asked("short/a/3d11cb4").rev, "3d11cb4", "what is shorter stays so");
     }
 
     #[test]

@@ -170,6 +170,8 @@ mod tests {
             timeout = "10m"
             token_env = "HG_TOKEN"
             ca_file = "/etc/larder/company-ca.pem"
+            revision_digits = 12
+            moving_expiry = "1m"
             top_directory = "keep"
             headers = { X-Asked-By = "larder" }
             [sources.hgmo.defaults]

@@ -15,6 +15,10 @@ use std::time::Duration;
 /// What may stand in a URL as it is; all else of a parameter is escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
+/// The shortest time after which what moves is asked for again: it is at least once the newest for whoever
+/// had it fetched.
+const LEAST_EXPIRY: Duration = Duration::from_secs(1);
+
 /// A source as it is written: `[archiver.sources.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +30,8 @@ pub struct RawSource {
     #[serde(default)]
     repos: Vec<String>,
     revisions: Option<Vec<String>>,
+    revision_digits: Option<usize>,
+    moving_expiry: Option<String>,
     top_directory: Option<Top>,
     #[serde(default)]
     defaults: Defaults,
@@ -82,6 +88,12 @@ pub struct Source {
     pub repos: Vec<String>,
     /// What a revision looks like: `hash`, `full-hash`, or patterns of names.
     pub revisions: Vec<String>,
+    /// To how many digits a hash is shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision_digits: Option<usize>,
+    /// After how long a revision that is a name, and may move, is asked for again.
+    #[serde(serialize_with = "span")]
+    pub moving_expiry: Duration,
     /// Whether the tree of an archive is what is in its top directory.
     pub top_directory: Top,
     /// What stands for a parameter that a request leaves out.
@@ -145,6 +157,8 @@ impl Source {
             suffixes: raw.suffixes.unwrap_or(suffixes),
             repos: raw.repos,
             revisions: raw.revisions.unwrap_or_else(|| vec!["hash".to_owned()]),
+            revision_digits: raw.revision_digits,
+            moving_expiry: time("moving_expiry", raw.moving_expiry, Duration::from_mins(10))?,
             top_directory: raw.top_directory.unwrap_or(top),
             defaults: raw.defaults,
             max_size: raw.max_size.map_or(4 << 30, |size| size.as_u64()),
@@ -188,6 +202,12 @@ impl Source {
         if self.at_once == 0 || self.max_size == 0 || self.retries > 10 {
             return Err("at_once and max_size are at least 1, retries at most 10".to_owned());
         }
+        if self.revision_digits.is_some_and(|digits| !(7..=64).contains(&digits)) {
+            return Err("revision_digits is a number from 7 to 64".to_owned());
+        }
+        if self.moving_expiry < LEAST_EXPIRY {
+            return Err("moving_expiry is at least 1s".to_owned());
+        }
         if self.token_file.is_some() && self.token_env.is_some() {
             return Err("the token comes from token_file or from token_env, not both".to_owned());
         }
@@ -215,15 +235,38 @@ impl Source {
         self.repos.iter().any(|pattern| fits(pattern, repo))
     }
 
-    /// Whether this looks like a revision of the source.
+    /// A revision as the upstream is asked for it, if this looks like one of the source: hashes in lower case
+    /// and, with `revision_digits`, no longer than that.
     #[must_use]
-    pub fn is_revision(&self, rev: &str) -> bool {
-        let hex = rev.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        self.revisions.iter().any(|pattern| match pattern.as_str() {
-            "hash" => hex && (7..=64).contains(&rev.len()),
-            "full-hash" => hex && matches!(rev.len(), 40 | 64),
-            pattern => fits(pattern, rev),
-        })
+    pub fn revision(&self, rev: &str) -> Option<String> {
+        if !self.is_hash(rev) {
+            return self.names().any(|pattern| fits(pattern, rev)).then(|| rev.to_owned());
+        }
+        let mut hash = rev.to_ascii_lowercase();
+        hash.truncate(self.revision_digits.unwrap_or(hash.len()));
+        Some(hash)
+    }
+
+    /// Whether a revision of the source, as [`Self::revision`] gives it, may stand for something else later.
+    #[must_use]
+    pub fn moves(&self, rev: &str) -> bool {
+        let is_shortened = self.revision_digits == Some(rev.len()) && self.names().count() < self.revisions.len();
+        !(self.is_hash(rev) || is_shortened && is_hex(rev))
+    }
+
+    /// What looks like a hash is one, though a name might look so too.
+    fn is_hash(&self, rev: &str) -> bool {
+        is_hex(rev)
+            && self.revisions.iter().any(|pattern| match pattern.as_str() {
+                "hash" => (7..=64).contains(&rev.len()),
+                "full-hash" => matches!(rev.len(), 40 | 64),
+                _ => false,
+            })
+    }
+
+    /// The patterns of names.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.revisions.iter().map(String::as_str).filter(|pattern| !matches!(*pattern, "hash" | "full-hash"))
     }
 
     /// The URL of an archive. The parameters are legal already.
@@ -265,6 +308,10 @@ fn template(raw: &RawSource) -> Result<Template, String> {
         (None, Some(url)) => Ok(Template { url: url.clone(), ..Template::default() }),
         (None, None) => Err("a source has a preset or a url".to_owned()),
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_word(text: &str) -> bool {

@@ -35,15 +35,54 @@ fn a_template_of_ones_own_is_filled_and_its_values_are_escaped() {
     assert_eq!(escaped, "https://hg.mozilla.org/%7Brev%7D/archive/a%3Fb.zip/testing/mozharness");
 }
 
+/// What is asked for, what the upstream is asked for, and whether that moves.
+type Asked<'a> = (&'a str, Option<(&'a str, bool)>);
+
 #[test]
 fn what_a_revision_looks_like_is_the_sources_to_say() {
     let base = "url = \"https://x.org/{rev}\"\n";
-    let hash = source(base).unwrap();
-    for (rev, is) in [("3d11cb4f31b9", true), ("3D11CB4F31B9", false), ("tip", false), ("abc123", false)] {
-        assert_eq!(hash.is_revision(rev), is, "{rev}");
+    let full = "aB".repeat(20);
+    let lower = full.to_lowercase();
+    let cases: [(&str, &[Asked<'_>]); 5] = [
+        (
+            "",
+            &[
+                ("3d11cb4f31b9", Some(("3d11cb4f31b9", false))),
+                ("3D11CB4F31B9", Some(("3d11cb4f31b9", false))),
+                (&full, Some((&lower, false))),
+                ("tip", None),
+                ("abc123", None),
+                ("3d11cb4f31bx", None),
+            ],
+        ),
+        (
+            "revisions = [\"full-hash\", \"v*\"]",
+            &[("v1.2", Some(("v1.2", true))), ("3d11cb4f31b9", None), (&full, Some((&lower, false)))],
+        ),
+        (
+            "revisions = [\"hash\", \"**\"]",
+            &[
+                ("main", Some(("main", true))),
+                ("Release/One", Some(("Release/One", true))),
+                ("ABC123", Some(("ABC123", true))),
+                // What looks like a hash is one.
+                ("ABCDEF1", Some(("abcdef1", false))),
+            ],
+        ),
+        (
+            "revision_digits = 12\nrevisions = [\"full-hash\", \"v*\"]",
+            &[(&full, Some((&lower[..12], false))), ("v1", Some(("v1", true))), ("3d11cb4f31b9", None)],
+        ),
+        ("revisions = [\"*\"]\nrevision_digits = 7", &[("abcdef1", Some(("abcdef1", true)))]),
+    ];
+    for (lines, revisions) in cases {
+        let source = source(&format!("{base}{lines}")).unwrap();
+        for (asked, expected) in revisions {
+            let found = source.revision(asked).map(|rev| (rev.clone(), source.moves(&rev)));
+            let expected = expected.map(|(rev, moves)| (rev.to_owned(), moves));
+            assert_eq!(found, expected, "{lines}: {asked}");
+        }
     }
-    let tags = source(&format!("{base}revisions = [\"full-hash\", \"v*\"]")).unwrap();
-    assert!(tags.is_revision("v1.2") && !tags.is_revision("3d11cb4f31b9") && tags.is_revision(&"a".repeat(40)));
 }
 
 #[test]
@@ -77,6 +116,8 @@ fn what_cannot_be_used_is_named() {
         ("url = \"https://x.org/{rev}/{branch}\"", "{branch}"),
         ("url = \"https://x.org/{rev\"", "url"),
         ("url = \"https://x.org/{rev}\"\nsuffixes = [\"tar.Z\"]", "tar.Z"),
+        ("url = \"https://x.org/{rev}\"\nrevision_digits = 6", "revision_digits"),
+        ("url = \"https://x.org/{rev}\"\nmoving_expiry = \"0s\"", "moving_expiry"),
         ("url = \"https://x.org/{rev}\"\ntop_directory = \"some\"", "top_directory"),
         ("url = \"https://x.org/{rev}\"\nsuffixes = []", "suffixes"),
         ("url = \"https://x.org/{rev}\"\ntimeout = \"soon\"", "timeout"),

@@ -198,8 +198,8 @@ async fn fetch(archiver: &Archiver, job: &Job, counter: &Arc<AtomicU64>) -> Outc
         if response.content_length().is_some_and(|length| length > source.max_size) {
             return Err(sink::too_large().into());
         }
-        let landing =
-            Incoming { job: job.clone(), immutable: source.immutable, started, head: Head::of(&response, job) };
+        let (moves, head) = (source.moves(&wanted.rev), Head::of(&response, job));
+        let landing = Incoming { job: job.clone(), immutable: source.immutable, moves, started, head };
         let expected = Expected {
             packing,
             top: source.top_directory,
@@ -240,6 +240,7 @@ async fn send(mut response: Response, source: &Source, pieces: mpsc::Sender<Piec
 pub(super) struct Incoming {
     pub(super) job: Job,
     pub(super) immutable: bool,
+    pub(super) moves: bool,
     pub(super) started: Instant,
     pub(super) head: Head,
 }

@@ -12,6 +12,7 @@ mod exchange;
 mod forges;
 mod hgweb;
 mod misbehaving;
+mod moving;
 mod reasons;
 mod regions;
 mod seaweed;

@@ -38,6 +38,8 @@ pub struct Landing {
     pub took: Duration,
     /// Whether other bytes than before are a fault.
     pub immutable: bool,
+    /// Whether other bytes than before are to be expected: the alias stands for the newest.
+    pub moves: bool,
     /// The regions that it is to be in.
     pub regions: Vec<String>,
 }
@@ -99,7 +101,7 @@ impl Catalogue {
                 [job.alias.row],
                 |row| Ok(Sha1Git::from_bytes(row.get(0)?)),
             )?;
-            if let Some(before) = before.filter(|before| *before != content.id()) {
+            if let Some(before) = before.filter(|before| *before != content.id() && !landing.moves) {
                 drift(transaction, job, &content, now)?;
                 let before = BundleKey::new(content.kind(), before, content.format())
                     .map_err(|_| SqlFault::Row("an alias is of no content"))?;

@@ -29,7 +29,8 @@ fn landing() -> Landing {
     let (media_type, file_name) = ("application/zip".to_owned(), "r.zip".to_owned());
     let fetched = Fetched { content, size: 7, media_type, file_name, directory: Err(String::new()) };
     let facts = FileFacts { size: 7, allocated: 512, blake3: [1; 32] };
-    Landing { fetched, facts, took: MINUTE, immutable: false, regions: vec!["east".to_owned(), "west".to_owned()] }
+    let regions = vec!["east".to_owned(), "west".to_owned()];
+    Landing { fetched, facts, took: MINUTE, immutable: false, moves: false, regions }
 }
 
 /// Fetches it.

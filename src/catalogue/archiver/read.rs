@@ -7,6 +7,7 @@ use crate::archiver::task::{Alias, Directory, Drift, Fault, FaultCode, Fetched, 
 use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row};
+use std::time::Duration;
 
 macro_rules! alias_columns {
     () => {
@@ -99,6 +100,11 @@ impl Catalogue {
                        WHERE fetched_at IS NOT NULL AND fetched_at > ?1 ORDER BY fetched_at DESC LIMIT 1";
             first(connection, sql, [i64::MIN], |row| Ok(Timestamp::from_millis(row.get(0)?)))
         })
+    }
+
+    /// Whether so long has passed since `then`, which the catalogue noted.
+    pub fn has_passed(&self, span: Duration, then: Timestamp, now: Timestamp) -> Result<bool, CatalogueError> {
+        self.read("read the clock", |connection| Ok(clock::read(connection)?.at(now).now().since(then) >= span))
     }
 
     /// Forgets a request and all its tasks. What was fetched stays a bundle. `false` when it was not

@@ -42,7 +42,8 @@ fn landing(byte: u8, immutable: bool) -> Landing {
         directory: Ok(Directory { id: Sha1Git::from_bytes([9; 20]), size: 30 }),
     };
     let facts = FileFacts { size: 7, allocated: 512, blake3: [byte; 32] };
-    Landing { fetched, facts, took: MINUTE, immutable, regions: vec!["east".to_owned(), "west".to_owned()] }
+    let regions = vec!["east".to_owned(), "west".to_owned()];
+    Landing { fetched, facts, took: MINUTE, immutable, moves: false, regions }
 }
 
 fn land(catalogue: &Catalogue, job: &Job, landing: &Landing, there: bool) -> Landed {
@@ -178,4 +179,22 @@ fn a_content_that_waits_for_a_cook_is_done_by_its_fetch() {
     let facts = landing(1, false).facts;
     let finished = catalogue.finish(cook, facts, MINUTE, at(1), |_| Ok(())).unwrap();
     assert_eq!(finished, super::super::Finished::Lost);
+}
+
+#[test]
+fn what_moves_stands_for_the_newest_bytes_though_the_first_are_there() {
+    let (_folder, catalogue) = open();
+    for (task, byte, now) in [("a-1", 1, 0), ("a-2", 2, 10), ("a-3", 2, 20)] {
+        assert_eq!(order(&catalogue, "a", task, at(now)), TaskOrder::Queued(task.to_owned()));
+        let job = claim(&catalogue, at(now)).unwrap();
+        // Immutable is said of what does not move.
+        let landing = Landing { moves: true, ..landing(byte, true) };
+        let landed = catalogue.land(&job, &landing, at(now + 1), |_| Ok(true), |_| Ok(())).unwrap();
+        assert_eq!(landed, Landed::Published, "{task}");
+        let alias = catalogue.alias(&wanted("a").key()).unwrap().unwrap();
+        assert_eq!((alias.fetched, alias.drift), (Some(landing.fetched), None), "{task}");
+        assert_eq!(alias.fetched_at, Some(at(now + 1)), "it counts from the newest fetch, new bytes or not");
+    }
+    let passed = |span: u64, now: i64| catalogue.has_passed(Duration::from_secs(span), at(21), at(now)).unwrap();
+    assert!(!passed(60, 80) && passed(60, 81) && passed(60, 82));
 }
