@@ -1,10 +1,10 @@
 //! From a body that comes in to an archive that is there: checked, put into regions, and published in
 //! the transaction in which its task succeeds.
 
-use super::Archiver;
 use super::sink::{self, Expected, Piece, TakenIn};
 use super::task::{Fault, FaultCode, Fetched};
 use super::worker::Incoming;
+use super::{AnswerError, Archiver, blocking};
 use crate::catalogue::{Landed, Landing};
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::time::Timestamp;
@@ -89,5 +89,25 @@ impl Archiver {
             }
         }
         Ok(())
+    }
+
+    /// Looks whether an archive that is in the store is in every region too, and puts it where it is not. For
+    /// the operator.
+    pub async fn put_again(&self, fetched: &Fetched) -> Result<(), AnswerError> {
+        let (kitchen, content) = (self.0.kitchen.clone(), fetched.content);
+        let look = move || -> Result<_, AnswerError> {
+            let facts = kitchen.catalogue().bundle(&content)?.and_then(|bundle| bundle.file);
+            Ok(facts.zip(kitchen.store().get(&content)?.map(|found| found.file)))
+        };
+        if let Some((facts, file)) = blocking(look).await? {
+            self.0.placement.put(fetched, &facts, file).await;
+        }
+        Ok(())
+    }
+
+    /// The names of the regions.
+    #[must_use]
+    pub fn regions(&self) -> Vec<String> {
+        self.0.placement.regions().names()
     }
 }

@@ -108,6 +108,7 @@ impl Placement {
             if let Some(url) = self.regions.sign(row, &fetched.media_type, &fetched.file_name).await {
                 // The store sees nothing of downloads from elsewhere, and would collect what is used most.
                 self.kitchen.touch(&fetched.content);
+                self.regions.look_again(row);
                 return Some(url);
             }
         }
@@ -121,6 +122,7 @@ impl Placement {
         for row in places.regions.iter().filter(|row| self.is_up(row) || !(any_up || places.local)) {
             if let Some(url) = self.regions.sign(row, &fetched.media_type, &fetched.file_name).await {
                 urls.insert(row.region.clone(), url);
+                self.regions.look_again(row);
             }
         }
         if urls.is_empty() && places.local {

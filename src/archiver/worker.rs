@@ -63,6 +63,7 @@ impl Archiver {
             tasks.spawn(keep_up(self.clone()));
             for region in self.0.placement.regions().all() {
                 tasks.spawn(region::work_at(self.clone(), Arc::clone(region)));
+                tasks.spawn(region::look_at(self.clone(), Arc::clone(region)));
             }
         }
         Crew { archiver: self.clone(), tasks }

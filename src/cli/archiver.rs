@@ -6,10 +6,11 @@ use super::{list, rooms};
 use crate::archiver::Archiver;
 use crate::archiver::request::{self, Wanted};
 use crate::archiver::source::Source;
-use crate::archiver::task::{Alias, State, Task};
+use crate::archiver::task::{Alias, Fetched, State, Task};
 use crate::catalogue::{Access, Catalogue, Placement, PlacementState, TaskOrder};
 use crate::config::Settings;
 use crate::store::Store;
+use crate::time::Timestamp;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::Subcommand;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// How often the progress moves, and a fetch of another process is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether another process has put an archive into a region.
+const ROUNDS: u32 = 100;
 
 const TEMPLATE: &str = "{msg} {spinner} {bytes} {binary_bytes_per_sec}";
 
@@ -118,7 +122,8 @@ fn status(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool
         super::print_json(&body)?;
     } else {
         let regions: String = placements.iter().map(region_line).collect();
-        super::print(&(describe(task.as_ref(), &alias) + &regions))?;
+        let task = task.as_ref().map(|task| (task, task.state.as_str()));
+        super::print(&(describe(task, &alias) + &regions))?;
     }
     Ok(true)
 }
@@ -147,18 +152,67 @@ fn retry(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool>
         TaskOrder::Queued(id) | TaskOrder::Already(id) => id,
         TaskOrder::QueueFull => bail!("too many archives wait to be fetched"),
     };
-    catalogue.hurry_fetch(&id, crate::time::Timestamp::now())?;
+    catalogue.hurry_fetch(&id, Timestamp::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (task, alias) = runtime.block_on(ended(&archiver, &catalogue, &id))?;
+    let (mut placements, mut lacking) = (Vec::new(), Vec::new());
+    if let Some(fetched) = &alias.fetched {
+        if task.state == State::Success {
+            runtime.block_on(look_after(&archiver, &catalogue, fetched, task.created_at))?;
+        }
+        placements = catalogue.placements(&fetched.content)?;
+        lacking = archiver.regions();
+        lacking.retain(|name| task.state == State::Success && !is_seen(&placements, name, task.created_at));
+    }
+    // What was asked for is done when it is everywhere.
+    let state = if lacking.is_empty() { task.state.as_str() } else { "INCOMPLETE" };
     if json {
-        super::print_json(&body(Some(&task), &alias))?;
+        let mut body = body(Some(&task), &alias);
+        body["state"] = Value::from(state);
+        body["regions"] = placements.iter().map(region_body).collect();
+        super::print_json(&body)?;
     } else {
-        super::print(&describe(Some(&task), &alias))?;
+        let regions: String = placements.iter().map(region_line).collect();
+        super::print(&(describe(Some((&task, state)), &alias) + &regions))?;
+    }
+    if !lacking.is_empty() {
+        bail!("{} was fetched, and is not in {} yet", alias.wanted.url, lacking.join(", "));
     }
     match &task.fault {
         Some(fault) if task.state == State::Failure => bail!("cannot fetch {}: {}", alias.wanted.url, fault.message),
         _ => Ok(true),
     }
+}
+
+/// Has an archive looked at, and put, in the regions where nobody has since then; waits a while for
+/// those who are at it.
+async fn look_after(
+    archiver: &Archiver,
+    catalogue: &Catalogue,
+    fetched: &Fetched,
+    since: Timestamp,
+) -> anyhow::Result<()> {
+    for round in 0..ROUNDS {
+        let placements = catalogue.placements(&fetched.content)?;
+        let mut lacking = archiver.regions();
+        lacking.retain(|name| !is_seen(&placements, name, since));
+        if round == 0 && !lacking.is_empty() {
+            archiver.put_again(fetched).await?;
+            continue;
+        }
+        let has_failed = |name: &String| placements.iter().any(|row| row.region == *name && row.attempts > 0);
+        if lacking.iter().all(has_failed) {
+            break;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    Ok(())
+}
+
+/// Whether an archive was found in a region, or put there, since then.
+fn is_seen(placements: &[Placement], region: &str, since: Timestamp) -> bool {
+    let found = placements.iter().find(|row| row.region == region);
+    found.is_some_and(|row| row.state == PlacementState::There && row.attempts == 0 && row.put_at >= Some(since))
 }
 
 /// Fetches, here or in the process that was first, until the task has ended.
@@ -239,15 +293,16 @@ fn body(task: Option<&Task>, alias: &Alias) -> Value {
     })
 }
 
-/// All that is known, for people.
-fn describe(task: Option<&Task>, alias: &Alias) -> String {
+/// All that is known, for people; with the task where it stands.
+fn describe(task: Option<(&Task, &str)>, alias: &Alias) -> String {
     let mut text = format!("{}\n", alias.wanted.url);
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             let _ = writeln!(text, "  {name:<12} {value}");
         }
     };
-    field("task", task.map(|task| format!("{} {}", task.id, task.state)));
+    field("task", task.map(|(task, state)| format!("{} {state}", task.id)));
+    let task = task.map(|(task, _)| task);
     let fault = task.and_then(|task| task.fault.as_ref());
     field("failed", fault.map(|fault| format!("{}: {}", fault.code, fault.message)));
     field("waits until", task.filter(|task| !task.state.is_ended()).map(|task| task.ready_at.to_string()));

@@ -164,6 +164,61 @@ fn a_region_that_is_down_is_passed_over_and_filled_when_it_is_back_and_loses_wha
 }
 
 #[test]
+fn what_was_deleted_by_hand_is_missed_when_clients_are_sent_there() {
+    let (east, upstream) = (Seaweed::start(), plain_upstream());
+    // It would be looked at by itself tomorrow.
+    let settings = format!("{}{}", upstream.settings(""), east.settings("us-east-1", "recheck = \"2s\""));
+    let larder = Larder::start(&settings);
+    larder.fetch(TARGET);
+    until("it is there", || location(&larder, TARGET).starts_with(&east.endpoint()));
+    let (id, signed) = (east.keys().pop().unwrap(), location(&larder, TARGET));
+    assert_eq!(get(&signed).2, good());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(east.signed("DELETE", &format!("/{id}")).0, 204);
+    assert_eq!(get(&signed).0, 404);
+    // One client is sent into the void; that is what is noticed.
+    location(&larder, TARGET);
+    until("nobody else is", || {
+        let next = location(&larder, TARGET);
+        let next = next.replace(&format!("http://{}", larder.server.address), "");
+        let bytes = if next.starts_with('/') { larder.server.get(&next).body } else { get(&next).2 };
+        bytes == good()
+    });
+    until("it is put there again", || east.keys() == [id.as_str()]);
+    assert_eq!(get(&location(&larder, TARGET)).2, good());
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn a_retry_that_could_not_do_it_does_not_say_success() {
+    let (mut east, upstream) = (Seaweed::start(), plain_upstream());
+    let lines = "retries = 0\ntimeout = \"2s\"\nconnect_timeout = \"1s\"";
+    let larder = Larder::start(&format!("{}{}", upstream.settings(""), east.settings("us-east-1", lines)));
+    larder.fetch(TARGET);
+    let id = east.keys().pop().unwrap();
+    let request = format!("up/r/{REV}");
+    let retry = || {
+        let (code, said) = larder.run(&["archiver", "retry", "--json", &request]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        (code, said["state"].as_str().unwrap().to_owned(), said["regions"][0]["state"].as_str().unwrap().to_owned())
+    };
+    let done = (0, "SUCCESS".to_owned(), "there".to_owned());
+    assert_eq!(retry(), done);
+    // It looks, and puts what somebody deleted.
+    assert_eq!(east.signed("DELETE", &format!("/{id}")).0, 204);
+    assert_eq!(retry(), done);
+    assert_eq!(east.keys(), [id.as_str()]);
+
+    east.down();
+    let (code, state, _) = retry();
+    assert_eq!((code, state.as_str()), (1, "INCOMPLETE"), "whatever is known of it, it was not seen");
+    let (code, said) = larder.run(&["archiver", "retry", &request]);
+    assert!(code == 1 && said.contains("INCOMPLETE") && !said.contains("SUCCESS"), "{said}");
+    east.up();
+    assert_eq!(retry(), done);
+}
+
+#[test]
 fn regions_that_refuse_or_fail_keep_nothing_from_the_others() {
     let (east, upstream) = (Seaweed::start(), plain_upstream());
     let failing = Upstream::start(|stream, _, _| reply(stream, "503 Slow Down", "", b""));

@@ -6,15 +6,18 @@
 //! whatever fails in one.
 
 mod bucket;
+mod looking;
 pub mod settings;
 mod upkeep;
 mod uploads;
 
+pub(super) use looking::look_at;
 pub(super) use upkeep::{put_everywhere, watch_over, work_at};
 
 use super::settings::Archiver as Settings;
 use crate::catalogue::Placement;
 use bucket::{Bucket, Trouble};
+use looking::Looks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,7 @@ pub(super) struct Region {
     down: watch::Sender<Option<String>>,
     /// Rung when it should be looked whether it is up.
     doubt: Notify,
+    looks: Looks,
 }
 
 impl Regions {
@@ -57,6 +61,13 @@ impl Regions {
 
     pub(super) fn names(&self) -> Vec<String> {
         self.by_name.keys().cloned().collect()
+    }
+
+    /// Clients are sent to this object: it is looked at beside that, unless it was not long ago.
+    pub(super) fn look_again(&self, placement: &Placement) {
+        if let Some(region) = self.get(&placement.region) {
+            region.looks.ask(placement, region.settings.recheck);
+        }
     }
 
     /// A URL that leads to the object for a while, by which it comes as `media_type`, under the name
@@ -82,6 +93,7 @@ impl Region {
             settings: settings.clone(),
             down: watch::Sender::new(None),
             doubt: Notify::new(),
+            looks: Looks::new(),
         }
     }
 

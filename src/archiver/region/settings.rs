@@ -27,6 +27,7 @@ pub struct RawRegion {
     retries: Option<usize>,
     probe: Option<String>,
     check: Option<String>,
+    recheck: Option<String>,
     at_once: Option<usize>,
 }
 
@@ -72,6 +73,9 @@ pub struct Region {
     /// How often it is looked whether an object is still there.
     #[serde(serialize_with = "span")]
     pub check: Duration,
+    /// After how long without a look an object is looked at when clients are sent to it.
+    #[serde(serialize_with = "span")]
+    pub recheck: Duration,
     /// Objects at once that are put, checked or deleted.
     pub at_once: usize,
 }
@@ -117,6 +121,7 @@ impl Region {
             retries: raw.retries.unwrap_or(2),
             probe: time("probe", raw.probe, Duration::from_secs(5))?,
             check: time("check", raw.check, Duration::from_hours(24))?,
+            recheck: time("recheck", raw.recheck, Duration::from_mins(5))?,
             at_once: raw.at_once.unwrap_or(4),
         };
         region.check_values().map_err(fault)?;
@@ -250,6 +255,7 @@ mod tests {
             ("bucket = \"b\"\nendpoint = \"s3.example.org\"", "endpoint"),
             ("bucket = \"b\"\nprefix = \"a/../b\"", "prefix"),
             ("bucket = \"b\"\nprobe = \"0s\"", "probe"),
+            ("bucket = \"b\"\nrecheck = \"soon\"", "recheck"),
             ("bucket = \"b\"\nat_once = 0", "at_once"),
             ("bucket = \"b\"\naccess_key_file = \"x\"", "access_key_file"),
         ] {

@@ -138,6 +138,29 @@ impl Catalogue {
         })
     }
 
+    /// Somebody looked at an object that should be there, and that no process is at: it is, and is to be looked
+    /// at again after this time; or it is not, and is to be put again.
+    pub fn note_look(
+        &self,
+        content: &BundleKey,
+        region: &str,
+        again: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<(), CatalogueError> {
+        self.write("note a look at an archive", |transaction| {
+            let (now, id) = (clock::tick(transaction, now)?.now(), *content.id().as_bytes());
+            if let Some(again) = again {
+                let sql = "UPDATE archiver_placement SET put_at = ?3, due_at = ?4, attempts = 0, fault = NULL
+                           WHERE content = ?1 AND region = ?2 AND state = 1 AND owner IS NULL";
+                execute(transaction, sql, (id, region, now.as_millis(), now.after(again).as_millis())).map(drop)
+            } else {
+                let sql = "UPDATE archiver_placement SET state = 0, due_at = ?3
+                           WHERE content = ?1 AND region = ?2 AND state = 1 AND owner IS NULL";
+                execute(transaction, sql, (id, region, now.as_millis())).map(drop)
+            }
+        })
+    }
+
     /// What was placed for a fetch that came to nothing is to go, unless it is kept for another reason.
     pub fn unwant_placements(&self, content: &BundleKey, now: Timestamp) -> Result<(), CatalogueError> {
         self.write("give up placements", |transaction| {

@@ -149,3 +149,27 @@ fn a_lost_file_is_looked_after_at_once_and_comes_back() {
     catalogue.remove(&[content], |_| Ok(())).unwrap();
     assert!(!catalogue.restore_content(&content, &facts, MINUTE, at(3), || Ok(())).unwrap());
 }
+
+#[test]
+fn a_look_is_noted_unless_a_process_is_at_it() {
+    let (_folder, catalogue) = open();
+    let content = placed().content;
+    let job = catalogue.claim_placement(&placed(), "east", "p", at(0)).unwrap().unwrap();
+    catalogue.end_placement(&job, &PlacementEnd::There(MINUTE), at(0)).unwrap();
+    land(&catalogue, "a-1");
+    let row = || catalogue.placements(&content).unwrap().remove(0);
+    catalogue.note_look(&content, "east", Some(MINUTE), at(50)).unwrap();
+    assert_eq!((row().put_at, row().due_at), (Some(at(50)), at(110)), "seen, and not due for another minute");
+    assert_eq!(next(&catalogue, "east", at(61)), None);
+
+    let job = next(&catalogue, "east", at(111)).unwrap();
+    catalogue.note_look(&content, "east", None, at(111)).unwrap();
+    assert_eq!(row().state, PlacementState::There, "whoever is at it will see for themselves");
+    catalogue.end_placement(&job, &PlacementEnd::There(MINUTE), at(112)).unwrap();
+
+    catalogue.note_look(&content, "east", None, at(120)).unwrap();
+    assert_eq!(row().state, PlacementState::Wanted, "nobody is sent there");
+    catalogue.note_look(&content, "east", Some(MINUTE), at(120)).unwrap();
+    assert_eq!(row().state, PlacementState::Wanted, "an older look does not undo that");
+    assert_eq!(next(&catalogue, "east", at(120)).unwrap().placement.state, PlacementState::Wanted);
+}
