@@ -6,7 +6,7 @@
 //! | layer | rooms | rule |
 //! |---|---|---|
 //! | 0 | `address` `time` `key` `bundle` `limits` | plain data |
-//! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{pattern, region::settings, request, settings, source, structure, task, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, task, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
 //! | 4 | `kitchen` `archiver` | tokio from here up |

@@ -16,6 +16,7 @@
 mod fetch;
 mod fetched;
 mod landing;
+pub mod media;
 pub mod pattern;
 mod placement;
 pub mod region;

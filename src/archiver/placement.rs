@@ -1,6 +1,7 @@
 //! Where what was fetched is kept for clients, and where they are sent for it: to regions, where there
 //! are any, else to larder's own static URLs.
 
+use super::media;
 use super::region::{self, Regions};
 use super::settings;
 use super::task::Fetched;
@@ -135,12 +136,15 @@ impl Placement {
         self.regions.get(&row.region).is_some_and(|region| region.is_up())
     }
 
-    /// larder's own URL of the archive; the parameter makes the download be saved under its name.
+    /// larder's own URL of the archive; the parameters make the download be saved under its name and have the
+    /// upstream's type.
     fn static_url(&self, fetched: &Fetched) -> String {
         let name = utf8_percent_encode(&fetched.file_name, NON_ALPHANUMERIC).to_string();
         let name = name.replace("%2E", ".").replace("%2D", "-").replace("%5F", "_").replace("%2B", "+");
         let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
-        format!("{base}/vault/{}?filename={name}", fetched.content)
+        // Every known type can stand in a query as it is: nginx compares it undecoded.
+        let media_type = media::known(&fetched.media_type).map(|known| format!("&type={known}")).unwrap_or_default();
+        format!("{base}/vault/{}?filename={name}{media_type}", fetched.content)
     }
 }
 

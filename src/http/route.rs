@@ -1,6 +1,7 @@
 //! From a request's method and target to a [`Route`]. Owns every URL of larder; pure, and the only
 //! place that reads a path. What is not one of these never reaches a file name.
 
+use crate::archiver::media::MEDIA_TYPES;
 use crate::key::{BundleKey, Format, ObjectKind, ParseError, Sha1Git};
 use crate::origins::TreePath;
 use hyper::Method;
@@ -242,6 +243,14 @@ pub fn file_name(query: Option<&str>) -> Option<&str> {
     (!name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.bytes().all(legal)).then_some(name)
 }
 
+/// The media type that a content is to have, `&type=`: one of archives, written as it is.
+#[must_use]
+pub fn media_type(query: Option<&str>) -> Option<&'static str> {
+    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, asked) = pairs.find(|(key, _)| *key == "type")?;
+    MEDIA_TYPES.into_iter().find(|known| *known == asked)
+}
+
 /// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
 #[must_use]
 pub fn cursor(key: &BundleKey) -> String {
@@ -324,6 +333,20 @@ mod tests {
             ("name=x", None),
         ] {
             assert_eq!(file_name(Some(query)), name, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_content_has_the_type_of_an_archive_only() {
+        for (query, found) in [
+            ("filename=x.tar.gz&type=application/x-gzip", Some("application/x-gzip")),
+            ("type=application/zip", Some("application/zip")),
+            ("type=text/html", None),
+            ("type=application/zip;x", None),
+            ("type=application%2Fzip", None),
+            ("xtype=application/zip", None),
+        ] {
+            assert_eq!(media_type(Some(query)), found, "{query}");
         }
     }
 

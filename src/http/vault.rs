@@ -180,6 +180,11 @@ impl Vault {
         {
             name.clone_into(&mut meta.file_name);
         }
+        if key.format() == Format::Raw
+            && let Some(media_type) = route::media_type(query)
+        {
+            meta.media_type = media_type;
+        }
         let served = static_file::respond(method, headers, found.file, &validator, &meta);
         if served.counts {
             self.kitchen.touch(&key);

@@ -2,6 +2,7 @@
 
 use super::Larder;
 use super::hgweb::Hgweb;
+use super::upstream::{Upstream, good, reply};
 use std::process::Command;
 
 /// What curl -i shows: status, headers in order of their names (lower case) without those of the server
@@ -35,7 +36,7 @@ pub(crate) fn curl(url: &str) -> Shown {
 }
 
 #[test]
-fn the_redirect_keeps_the_name_of_the_file() {
+fn the_redirect_keeps_the_name_and_the_type_of_the_file() {
     let hg = Hgweb::start();
     let larder = Larder::start(&hg.settings());
     let target = format!("/archiver/mozharness/{}?repo=projects/ash", hg.short());
@@ -44,7 +45,13 @@ fn the_redirect_keeps_the_name_of_the_file() {
     let archive = larder.at(hit.header("location").unwrap());
     let name = format!("attachment; filename=\"ash-{}.tar.gz\"", hg.short());
     assert_eq!(archive.header("content-disposition"), Some(name.as_str()));
-    assert_eq!(archive.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(archive.header("content-type"), Some("application/x-gzip"), "as hgweb says");
+    for (suffix, media_type) in [("zip", "application/zip"), ("tar.bz2", "application/x-bzip2")] {
+        let target = format!("{target}&suffix={suffix}");
+        larder.archive(&target);
+        let location = larder.server.get(&target).header("location").unwrap().to_owned();
+        assert_eq!(larder.at(&location).header("content-type"), Some(media_type));
+    }
 }
 
 #[test]
@@ -123,5 +130,22 @@ fn errors_have_the_archivers_own_shape() {
         let error = &answer.json()["error"];
         assert_eq!((error["code"].as_u64(), error["name"].as_str()), (Some(u64::from(code)), Some(name)), "{target}");
         assert!(error["description"].as_str().is_some_and(|text| !text.is_empty()), "{target}");
+    }
+}
+
+#[test]
+fn a_type_that_a_browser_would_show_is_not_passed_on() {
+    let upstream = Upstream::start(|stream, _, head| {
+        let media_type = if head.starts_with("GET /html/") { "text/html" } else { "Application/GZip; charset=binary" };
+        reply(stream, "200 OK", &format!("Content-Type: {media_type}\r\n"), &good());
+    });
+    let larder = Larder::start(&upstream.settings(""));
+    for (repo, media_type) in [("html", "application/octet-stream"), ("gzip", "application/gzip")] {
+        let target = format!("/archiver/up/{repo}/3d11cb4f31b9");
+        larder.archive(&target);
+        let location = larder.server.get(&target).header("location").unwrap().to_owned();
+        let archive = larder.at(&location);
+        assert_eq!(archive.header("content-type"), Some(media_type), "{location}");
+        assert!(archive.header("content-disposition").unwrap().starts_with("attachment"));
     }
 }

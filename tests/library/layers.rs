@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("http::etag", 1),
     ("http::conditional", 1),
     ("http::range", 1),
+    ("archiver::media", 1),
     ("archiver::pattern", 1),
     ("archiver::region::settings", 1),
     ("archiver::request", 1),

@@ -92,6 +92,41 @@ fn a_bundle_is_described_alike_by_both() {
     }
 }
 
+#[test]
+fn a_content_has_the_name_and_the_type_that_its_url_asks_for() {
+    let mut id = String::new();
+    let site = Site::open("larder.conf", &[], |git| {
+        crate::common::git(&["init", "-q", "--bare", "one.git"], git);
+        id = piped(&git.join("one.git"), &["hash-object", "-w", "--stdin"], b"more than a few bytes of an archive");
+    });
+    let content = site.cook(&format!("content/{id}"));
+    for (query, media_type) in [
+        ("", "application/octet-stream"),
+        ("?filename=ash-3d11.tar.gz&type=application/x-gzip", "application/x-gzip"),
+        ("?type=application/zip", "application/zip"),
+        ("?type=application/octet-stream", "application/octet-stream"),
+        ("?type=text/html", "application/octet-stream"),
+        ("?type=application/zip%0A", "application/octet-stream"),
+        ("?type=application/zipp", "application/octet-stream"),
+    ] {
+        let target = format!("{content}{query}");
+        let asked = site.asked_of_larder();
+        let from_nginx = requests().map(|(method, headers)| site.send(method, &target, headers));
+        let fresh = site.send("GET", &target, &[("If-None-Match", from_nginx[0].header("etag").unwrap())]);
+        assert_eq!((fresh.status, fresh.header("content-type")), (304, None), "{target}");
+        let parts = site.send("GET", &target, &[("Range", "bytes=0-0,3-3")]);
+        let kinds: Vec<_> =
+            parts.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).collect();
+        assert!(kinds.len() == 1 && kinds[0].1.starts_with("multipart/byteranges"), "{target}: {kinds:?}");
+        assert_eq!(site.asked_of_larder(), asked, "{target} came from nginx");
+        for (one, request) in from_nginx.iter().zip(requests()) {
+            let other = site.larder().send(request.0, &target, request.1);
+            assert_eq!((one.status, described(one)), (other.status, described(&other)), "{target} {request:?}");
+            assert_eq!(one.header("content-type"), Some(media_type), "{target} {request:?}");
+        }
+    }
+}
+
 /// Requests that both answer alike; `nginx_oracle` has those that differ.
 fn requests() -> [(&'static str, &'static [(&'static str, &'static str)]); 5] {
     [

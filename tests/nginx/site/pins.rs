@@ -1,5 +1,6 @@
 //! What the site files repeat of the code is what the code says.
 
+use larder::archiver::media::MEDIA_TYPES;
 use larder::http::Limits;
 use larder::http::range::MAX_RANGES;
 use larder::key::{BundleKey, Format, ObjectKind};
@@ -44,6 +45,14 @@ fn every_format_has_its_media_type_and_its_caching_rule() {
         let rule = caching.get(format.ext()).unwrap_or(&caching["default"]);
         assert_eq!(rule.contains("immutable"), format.is_immutable(), "{format}");
     }
+}
+
+#[test]
+fn a_content_may_be_asked_for_as_every_archive_that_larder_knows() {
+    let site = site("larder.conf");
+    let listed = site.split_once("(?<larder_wanted_type>").unwrap().1.split_once(')').unwrap().0;
+    let known = MEDIA_TYPES.map(|known| known.strip_prefix("application/").unwrap());
+    assert_eq!(listed.split('|').collect::<Vec<_>>(), known);
 }
 
 #[test]
