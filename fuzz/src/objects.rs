@@ -53,10 +53,12 @@ pub fn reftable(bytes: &[u8]) -> bool {
 pub fn tag(bytes: &[u8]) -> bool {
     let (tag, tree) = (tag_target(bytes), commit_tree(bytes));
     if let Ok((id, object_type)) = &tag {
-        assert!(bytes.starts_with(format!("object {id}\ntype {object_type}\ntag ").as_bytes()));
+        let head = format!("object {id}\ntype {object_type}\ntag ");
+        assert!(bytes[..head.len()].eq_ignore_ascii_case(head.as_bytes()));
     }
     if let Ok(id) = &tree {
-        assert!(bytes.starts_with(format!("tree {id}\n").as_bytes()));
+        let head = format!("tree {id}\n");
+        assert!(bytes[..head.len()].eq_ignore_ascii_case(head.as_bytes()));
     }
     tag.is_ok() || tree.is_ok()
 }

@@ -13,7 +13,7 @@ use super::root::{Root, same_type};
 use super::segment::Job;
 use super::tarball::{self, Member, Node};
 use super::{Cooked, Order};
-use crate::archive::object::{self, EntryKind, TreeEntry, TreeError};
+use crate::archive::object::{self, EntryKind, TreeEntry};
 use crate::archive::{ObjectType, Reader};
 use crate::key::Sha1Git;
 
@@ -162,11 +162,9 @@ impl Walk<'_> {
 
     /// Goes down into the directory at `path`, whose tree is `tree`.
     fn push(&mut self, id: &Sha1Git, tree: Vec<u8>) -> Result<(), CookError> {
-        let entries: Vec<TreeEntry<'_>> =
-            object::tree_entries(&tree).collect::<Result<_, _>>().map_err(|error| match error {
-                TreeError::Truncated | TreeError::Mode => CookError::Corrupt { id: *id, reason: error.to_string() },
-                TreeError::Type(_) => CookError::hostile(&self.path, error.to_string()),
-            })?;
+        let entries: Vec<TreeEntry<'_>> = object::tree_entries(&tree)
+            .collect::<Result<_, _>>()
+            .map_err(|error| CookError::Corrupt { id: *id, reason: error.to_string() })?;
         object::check_flat(&entries).map_err(|error| CookError::hostile(&self.path, error.to_string()))?;
         self.held += tree.len();
         if self.held > MAX_HELD {

@@ -59,7 +59,7 @@ pub(super) fn kind(raw_mode: &[u8]) -> Option<EntryKind> {
     let entry = [raw_mode, b" x\0", &[1; 20]].concat();
     let mut entries = object::tree_entries(&entry);
     let first = entries.next()?.ok()?;
-    (first.mode == raw_mode && first.name == b"x").then_some(first.kind)
+    (first.mode == raw_mode && first.name == b"x" && first.is_of_known_type()).then_some(first.kind)
 }
 
 pub(super) fn parse_id(hex: &[u8]) -> Option<Sha1Git> {

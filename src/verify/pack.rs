@@ -5,7 +5,7 @@ use super::VerifyError;
 use crate::archive::git::fault::{Fault, corrupt};
 use crate::archive::git::inflate::{Pieces, Stream};
 use crate::archive::git::{EntryKind, parse_entry};
-use crate::archive::object::{self, EntryKind as Named};
+use crate::archive::object;
 use crate::archive::{ObjectType, object::tree_entries};
 use crate::cook::history::ids::IdSet;
 use crate::cook::history::index::Indexed;
@@ -112,10 +112,8 @@ impl Notes {
             ObjectType::Tree => {
                 for entry in tree_entries(resolved.content) {
                     let entry = entry.map_err(|error| wrong(&error))?;
-                    match entry.kind {
-                        Named::Directory => self.link(&entry.id, ObjectType::Tree)?,
-                        Named::File { .. } | Named::Symlink => self.link(&entry.id, ObjectType::Blob)?,
-                        Named::Gitlink => {}
+                    if let Some(object_type) = entry.kind.leads_to() {
+                        self.link(&entry.id, object_type)?;
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! What may stand in a flat bundle: the checks of one tree, before any of it is unpacked anywhere.
 //!
 //! They are git's own (`git fsck`), made refusals: a name that could leave the directory or become
-//! its repository, two entries of one name, entries out of order, an id of nothing.
+//! its repository, two entries of one name, entries out of order, an id of nothing. A mode of no known
+//! type is refused too: git takes it for a gitlink, and no member of a tar says so.
 
 use super::dotgit::is_dotgit;
 use super::tree::{EntryKind, TreeEntry};
@@ -23,6 +24,9 @@ pub fn check_flat(entries: &[TreeEntry<'_>]) -> Result<(), FlatError> {
         }
         if entry.id.is_null() {
             return refuse("its id is null");
+        }
+        if !entry.is_of_known_type() {
+            return refuse("its mode is of no known type");
         }
         if let Some(previous) = previous {
             if previous.name == entry.name {

@@ -118,8 +118,9 @@ impl<'a> Lines<'a> {
         Some(&rest[..end])
     }
 
+    /// An id in hexadecimal, of which git takes upper-case digits too.
     fn id(&mut self, key: &[u8]) -> Option<Sha1Git> {
-        std::str::from_utf8(self.value(key)?).ok()?.parse().ok()
+        std::str::from_utf8(&self.value(key)?.to_ascii_lowercase()).ok()?.parse().ok()
     }
 }
 
@@ -134,6 +135,7 @@ mod tests {
     fn first_lines_of_commits_and_tags_are_read_strictly() {
         let id: Sha1Git = ID.parse().unwrap();
         assert_eq!(commit_tree(format!("tree {ID}\nauthor A\n").as_bytes()), Ok(id));
+        assert_eq!(commit_tree(format!("tree {}\n", ID.to_uppercase()).as_bytes()), Ok(id));
         let not_commits = [
             String::new(),
             "tree ".into(),
@@ -142,7 +144,6 @@ mod tests {
             format!(" tree {ID}\n"),
             format!("tree\t{ID}\n"),
             format!("parent {ID}\ntree {ID}\n"),
-            format!("tree {}\n", ID.to_uppercase()),
             format!("tree {}\n", &ID[..39]),
         ];
         for text in not_commits {

@@ -7,7 +7,7 @@
 
 use super::ids::IdSet;
 use super::refs::Refs;
-use crate::archive::object::{self, EntryKind};
+use crate::archive::object;
 use crate::archive::{Archive, ObjectType, Reader};
 use crate::cook::{Control, CookError, threads};
 use crate::key::Sha1Git;
@@ -277,11 +277,7 @@ impl Walk<'_> {
             self.read(reader, &tree, ObjectType::Tree, buf, followed)?;
             for entry in object::tree_entries(buf) {
                 let entry = entry.map_err(|error| corrupt(&tree, &error))?;
-                let object_type = match entry.kind {
-                    EntryKind::Directory => ObjectType::Tree,
-                    EntryKind::File { .. } | EntryKind::Symlink => ObjectType::Blob,
-                    EntryKind::Gitlink => continue,
-                };
+                let Some(object_type) = entry.kind.leads_to() else { continue };
                 if self.add(&entry.id, object_type)? && object_type == ObjectType::Tree {
                     stack.push(entry.id);
                 }

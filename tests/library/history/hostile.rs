@@ -7,6 +7,7 @@ use larder::cook::CookError;
 use larder::cook::history::Subject;
 use larder::key::{Format, ObjectKind, Sha1Git};
 use larder::verify;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -105,6 +106,50 @@ fn an_object_of_another_type_than_what_names_it_says_fails_the_cook() {
             assert!(matches!(error, CookError::Corrupt { .. }), "{error}");
         }
     }
+}
+
+/// Git reads every entry by the type bits of its mode, as a gitlink where these are none that it knows.
+#[test]
+fn trees_of_any_mode_are_carried_with_what_git_finds_in_them() {
+    let folder = repository();
+    let (blob, absent) = (object(folder.path(), "blob", b"far"), Sha1Git::from_bytes([0x11; 20]));
+    let below = tree(folder.path(), b"below");
+    let unknown = ["0", "644", "777", "10644", "20000", "60000", "110000", "140000", "150000", "170000", "7150777"];
+    let directories = ["40000", "040000", "40755", "47777", "0000040000", "7040000"];
+    let files = ["100644", "100664", "100000", "0100755", "1100644", "120000", "120777", "77777777777777777777120000"];
+    let cases = (unknown.iter().flat_map(|mode| [(mode, blob), (mode, below), (mode, absent)]))
+        .chain(directories.iter().map(|mode| (mode, below)))
+        .chain(files.iter().map(|mode| (mode, blob)));
+    let list = |id: Sha1Git| {
+        let lines = git_line(&["rev-list", "--objects", "--no-object-names", &id.to_string()], folder.path());
+        lines.lines().map(|line| line.parse().unwrap()).collect::<BTreeSet<Sha1Git>>()
+    };
+    let mut tip = commit(folder.path(), tree(folder.path(), b"x"), &[]);
+    for (mode, id) in cases {
+        let odd = object(folder.path(), "tree", &[mode.as_bytes(), b" a\0", id.as_bytes()].concat());
+        tip = commit(folder.path(), tree(folder.path(), b"x"), &[commit(folder.path(), odd, &[tip])]);
+        // Alone too: below the tip all would be reached some other way.
+        let alone = commit(folder.path(), odd, &[]);
+        let (file, _) = cook(folder.path(), &Subject::Revision(alone), Format::Bundle);
+        let mut found = BTreeSet::new();
+        verify::git_bundle_ids(&file, &mut |id| {
+            found.insert(*id);
+        })
+        .unwrap();
+        assert_eq!(found, list(alone), "{mode}");
+    }
+    // A commit and a tag may name things in upper case.
+    let text = format!("tree {}\nparent {}\n", below.to_string().to_uppercase(), tip.to_string().to_uppercase());
+    let who = "A <a@example.org> 0 +0000";
+    tip = object(folder.path(), "commit", format!("{text}author {who}\ncommitter {who}\n\nx\n").as_bytes());
+    let text = format!("object {}\ntype commit\ntag v1\n\nx\n", tip.to_string().to_uppercase());
+    let release = object(folder.path(), "tag", text.as_bytes());
+    let into = TempDir::new().unwrap();
+    let bare = unpacked(folder.path(), &Subject::Release(release), into.path());
+    git(&["fsck", "--connectivity-only"], &bare);
+    let expected: Vec<_> = list(release).iter().map(ToString::to_string).collect();
+    assert!(expected.len() > 3 * (3 * unknown.len() + directories.len() + files.len()));
+    assert_eq!(objects(&bare), expected);
 }
 
 fn pack_objects(repository: &Path, list: &str) {
