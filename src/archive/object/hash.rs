@@ -59,6 +59,7 @@ pub struct Collision;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha1::Digest as _;
 
     #[test]
     fn ids_are_those_of_git() {
@@ -84,6 +85,8 @@ mod tests {
 
     #[test]
     fn the_longest_header_fits() {
-        assert!(Hasher::new(ObjectType::Commit, u64::MAX).finish().is_ok());
+        let id = sha1::Sha1::digest(b"commit 18446744073709551615\0");
+        let id = Sha1Git::from_slice(&id).unwrap();
+        assert_eq!(Hasher::new(ObjectType::Commit, u64::MAX).finish(), Ok(id));
     }
 }
