@@ -53,7 +53,7 @@ pub struct Raw {
     /// Longest time of one cook
     #[arg(long, env = "LARDER_COOK_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
     pub cook_timeout: Option<Span>,
-    /// Leave out of gitfast.gz what fast-import has no word for (signatures), and mark the bundle lossy
+    /// Leave out of gitfast.gz what fast-import has no word for (mergetag), and mark the bundle lossy
     #[arg(
         long,
         env = "LARDER_GITFAST_LOSSY",

@@ -167,17 +167,86 @@ fn a_stream_of_many_units_is_one_gzip_member_with_the_same_bytes() {
     assert!(matches!(error, CookError::TooLarge { .. }), "{error}");
 }
 
+/// The forms of signatures that git knows, others, and both together.
+const SIGNATURES: [&str; 9] = [
+    "gpgsig -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n",
+    "gpgsig -----BEGIN PGP SIGNATURE-----\n Version: GnuPG v2\n \n abc\n -----END PGP SIGNATURE-----\n \n",
+    "gpgsig -----BEGIN SSH SIGNATURE-----\n abc\n -----END SSH SIGNATURE-----\n",
+    "gpgsig -----BEGIN SIGNED MESSAGE-----\n abc\n -----END SIGNED MESSAGE-----\n",
+    "gpgsig \n",
+    "gpgsig  \n  \n data 3\n abc\n",
+    "gpgsig-sha256 -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n",
+    "gpgsig a\ngpgsig-sha256 b\n",
+    "encoding latin-1\ngpgsig \u{1}\u{fffd}\r\n",
+];
+
 #[test]
-fn a_signed_commit_and_a_merged_tag_are_refused_by_name_unless_they_may_be_lost() {
+fn signed_commits_are_carried_and_it_is_said_which_git_takes_them() {
+    let workshop = Workshop::new();
+    let tree = workshop.small_tree();
+    let mut tips = vec![workshop.commit(tree, &[], PEOPLE, "root\n")];
+    for header in SIGNATURES {
+        let alone = workshop.commit(tree, &[], &format!("{PEOPLE}{header}"), "");
+        assert_carried(&[workshop.path()], &main_of(alone), &Refs::from([(b"refs/heads/main".to_vec(), alone)]));
+        tips.push(workshop.commit(tree, &tips[tips.len() - 1..], &format!("{PEOPLE}{header}"), "signed\n"));
+    }
+    let head = workshop.commit(tree, &tips[5..], PEOPLE, "head\n");
+    let tag = workshop.tag("v1", head, ObjectType::Commit, "\nof the head\n");
+    let subject =
+        snapshot(&[("refs/heads/tip", ObjectKind::Revision, head), ("refs/tags/v1", ObjectKind::Release, tag)]);
+    let refs = Refs::from([("refs/heads/tip", head), ("refs/tags/v1", tag)].map(|(name, id)| (name.into(), id)));
+    let bundle = assert_carried(&[workshop.path()], &subject, &refs);
+    for threads in [1, 8] {
+        let (again, cooked) = cooked(&[workshop.path()], &subject, &How { threads, lossy: true, ..PLAIN }).unwrap();
+        assert!(again == bundle && !cooked.lossy, "nothing is lost where it may be");
+        assert_eq!(cooked.notes, ["needs git 2.51 or later (signatures of commits)"]);
+    }
+}
+
+#[test]
+fn odd_time_zones_of_commits_and_tags_are_carried_and_it_is_said_which_git_takes_them() {
+    let workshop = Workshop::new();
+    let tree = workshop.small_tree();
+    let odd = PEOPLE.replace("-0130", "-7530");
+    let commit = workshop.commit(tree, &[], &odd, "odd\n");
+    let last = workshop.commit(tree, &[commit], PEOPLE, "last\n");
+    let plain = workshop.commit(tree, &[], PEOPLE, "plain\n");
+    let tag = workshop.tag("v1", plain, ObjectType::Commit, "tagger T <t> 3 +051800\n\nm\n");
+    let outer = workshop.tag("v2", tag, ObjectType::Tag, "tagger T <t> 3 +0000\n\nm\n");
+    for (refs, zone) in [
+        (vec![("refs/heads/a", ObjectKind::Revision, last)], true),
+        (vec![("refs/heads/a", ObjectKind::Revision, plain), ("refs/tags/v2", ObjectKind::Release, outer)], true),
+        (vec![("refs/heads/a", ObjectKind::Revision, plain)], false),
+    ] {
+        let expected = refs.iter().map(|(name, _, id)| (name.as_bytes().to_vec(), *id)).collect();
+        assert_carried(&[workshop.path()], &snapshot(&refs), &expected);
+        let (bundle, cooked) = cooked(&[workshop.path()], &snapshot(&refs), &PLAIN).unwrap();
+        assert_eq!(cooked.notes.len(), usize::from(zone), "{:?}", cooked.notes);
+        let stream = workshop::stream(&bundle);
+        assert_eq!(stream.starts_with(b"feature done\nfeature date-format=raw-permissive\n"), zone);
+        // It is said where it is needed, and nowhere else.
+        let line = b"feature date-format=raw-permissive\n";
+        let other = match stream.strip_prefix(b"feature done\n").unwrap() {
+            rest if zone => [b"feature done\n", rest.strip_prefix(line).unwrap()].concat(),
+            rest => [b"feature done\n", &line[..], rest].concat(),
+        };
+        assert!(larder::verify::gitfast(&flips::deflated(&other)[..]).is_err());
+        assert!(larder::verify::gitfast(&flips::deflated(&stream)[..]).is_ok());
+    }
+}
+
+#[test]
+fn a_header_without_a_word_or_in_another_place_is_refused_by_name_unless_it_may_be_lost() {
     let workshop = Workshop::new();
     let tree = workshop.small_tree();
     let root = workshop.commit(tree, &[], PEOPLE, "root\n");
     let cases = [
-        ("gpgsig", "gpgsig -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n"),
-        ("mergetag", "mergetag object 1\n type commit\n tag v1\n \n x\n"),
-        ("HG:extra", "HG:extra rebase_source:abc\n"),
+        ("gpgsig", "gpgsig -----BEGIN PGP SIGNATURE-----\n x\nencoding latin-1\n", "encoding latin-1\n"),
+        ("gpgsig", "gpgsig a\0b\n", ""),
+        ("mergetag", "mergetag object 1\n type commit\n tag v1\n \n x\n", ""),
+        ("HG:extra", "HG:extra rebase_source:abc\n", ""),
     ];
-    for (name, header) in cases {
+    for (name, header, kept) in cases {
         let odd = workshop.commit(tree, &[root], &format!("{PEOPLE}{header}"), "odd\n");
         let child = workshop.commit(tree, &[odd], PEOPLE, "child\n");
         let tag = workshop.tag("v1", child, ObjectType::Commit, "\nof a child\n");
@@ -191,7 +260,7 @@ fn a_signed_commit_and_a_merged_tag_are_refused_by_name_unless_they_may_be_lost(
 
         let (bundle, cooked) = cooked(&[workshop.path()], &subject, &How { lossy: true, ..PLAIN }).unwrap();
         assert!(cooked.lossy && cooked.notes[0].contains(&odd.to_string()), "{:?}", cooked.notes);
-        let bare = workshop.commit(tree, &[root], PEOPLE, "odd\n");
+        let bare = workshop.commit(tree, &[root], &format!("{PEOPLE}{kept}"), "odd\n");
         let new = workshop.commit(tree, &[bare], PEOPLE, "child\n");
         let tag = workshop.tag("v1", new, ObjectType::Commit, "\nof a child\n");
         let expected = Refs::from(

@@ -4,7 +4,9 @@ use super::lines::{Lines, decimal};
 use super::trees::{Mode, Trees};
 use crate::archive::ObjectType;
 use crate::archive::object;
-use crate::cook::gitfast::{Commit, DONE, NOTHING, START, Tag, is_ref_name, unquote};
+use crate::cook::gitfast::{
+    ANY_ZONE, Commit, DONE, MAX_SIGNATURES, NOTHING, Needs, START, Signature, Tag, is_ref_name, unquote,
+};
 use crate::key::Sha1Git;
 use crate::verify::pack::MAX_TAGS;
 use crate::verify::{History, Seen, VerifyError};
@@ -28,6 +30,9 @@ pub(super) struct Import<R> {
     held: usize,
     /// The ref of the tag that was made by the command before.
     last_tag: Option<Vec<u8>>,
+    /// What its commits and tags need, and whether it says that dates are taken as they are.
+    needs: Needs,
+    any_zone: bool,
 }
 
 struct Mark {
@@ -52,6 +57,8 @@ impl<R: Read> Import<R> {
             contents: BTreeMap::new(),
             held: 0,
             last_tag: None,
+            needs: Needs::default(),
+            any_zone: false,
         }
     }
 
@@ -60,8 +67,12 @@ impl<R: Read> Import<R> {
         if [&self.lines.line()?[..], b"\n"].concat() != START {
             return Err(self.lines.refuse("it does not begin as larder's do"));
         }
+        let mut line = self.lines.line()?;
+        self.any_zone = [&line[..], b"\n"].concat() == ANY_ZONE;
+        if self.any_zone {
+            line = self.lines.line()?;
+        }
         loop {
-            let line = self.lines.line()?;
             let last_tag = self.last_tag.take();
             if line == b"blob" {
                 self.blob()?;
@@ -77,6 +88,7 @@ impl<R: Read> Import<R> {
             } else {
                 return Err(self.lines.refuse("an unknown command"));
             }
+            line = self.lines.line()?;
         }
     }
 
@@ -91,6 +103,14 @@ impl<R: Read> Import<R> {
         let author = self.lines.after(b"author ")?;
         let committer = self.lines.after(b"committer ")?;
         let mut line = self.lines.line()?;
+        let mut signatures = Vec::new();
+        while line.starts_with(b"gpgsig ") && signatures.len() < MAX_SIGNATURES {
+            let data = self.lines.line()?;
+            let data = self.lines.data(&data)?;
+            let signature = Signature::said(&line, data);
+            signatures.push(signature.ok_or_else(|| self.lines.refuse("a signature is not named as larder does it"))?);
+            line = self.lines.line()?;
+        }
         let encoding = line.strip_prefix(b"encoding ").map(<[u8]>::to_vec);
         if encoding.is_some() {
             line = self.lines.line()?;
@@ -112,9 +132,9 @@ impl<R: Read> Import<R> {
         let (number, tree) = self.trees.finish().map_err(|reason| self.lines.refuse(reason))?;
         let encoding = encoding.as_deref();
         let (author, committer, message) = (&author[..], &committer[..], &message[..]);
-        let content = Commit { tree, parents, author, committer, encoding, message }.encode();
+        let content = Commit { tree, parents, author, committer, encoding, signatures, message }.encode();
         match Commit::read(&content) {
-            Ok((_, others)) if others.is_empty() => {}
+            Ok((commit, others)) if others.is_empty() => self.needs.add(commit.needs()),
             Ok(_) => return Err(self.lines.refuse("a commit with another header")),
             Err(reason) => return Err(self.lines.refuse(format!("a commit: {reason}"))),
         }
@@ -205,7 +225,8 @@ impl<R: Read> Import<R> {
         }
         let message = self.lines.data(&line)?;
         let content = Tag { target, target_type, name, tagger: tagger.as_deref(), message: &message }.encode();
-        Tag::read(&content).map_err(|reason| self.lines.refuse(format!("a tag: {reason}")))?;
+        let tag = Tag::read(&content).map_err(|reason| self.lines.refuse(format!("a tag: {reason}")))?;
+        self.needs.add(tag.needs());
         let id = object::hash(ObjectType::Tag, &content).map_err(|error| self.lines.refuse(error.to_string()))?;
         self.add(id, ObjectType::Tag, 0)?;
         self.held += content.len();
@@ -223,6 +244,9 @@ impl<R: Read> Import<R> {
 
     /// The refs in the end.
     fn finish(mut self, seen: Seen<'_>) -> Result<History, VerifyError> {
+        if self.needs.any_zone != self.any_zone {
+            return Err(self.lines.refuse("it says that it has an odd time zone and has none, or the other way round"));
+        }
         let mut refs = self.heads;
         refs.append(&mut self.tags);
         for at in refs.values() {

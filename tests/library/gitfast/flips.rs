@@ -1,6 +1,6 @@
 //! A byte that changes anywhere is noticed.
 
-use super::workshop::{PLAIN, Refs, cooked, refs_of, stream};
+use super::workshop::{PEOPLE, PLAIN, Refs, Workshop, cooked, main_of, refs_of, stream};
 use flate2::{Compress, Compression, FlushCompress};
 use larder::verify::{History, VerifyError, gitfast};
 use tempfile::TempDir;
@@ -8,15 +8,24 @@ use tempfile::TempDir;
 /// One of these at each byte, in turn.
 const FLIPS: [u8; 7] = [1, 2, 4, 0x10, 0x20, 0x80, 0xff];
 
-fn bundle() -> (Vec<u8>, Refs) {
+/// One of everything, and a small one with signatures and an odd time zone.
+fn bundles() -> [(Vec<u8>, Refs); 2] {
     let folder = TempDir::new().unwrap();
     super::rich(folder.path());
     let (subject, refs) = refs_of(folder.path());
-    (cooked(&[folder.path()], &subject, &PLAIN).unwrap().0, refs)
+    let rich = cooked(&[folder.path()], &subject, &PLAIN).unwrap().0;
+    let workshop = Workshop::new();
+    let (tree, mut tip) = (workshop.small_tree(), Vec::new());
+    for header in super::SIGNATURES {
+        let people = PEOPLE.replace("-0130", "-7530");
+        tip = vec![workshop.commit(tree, &tip, &format!("{people}{header}"), "signed\n")];
+    }
+    let signed = cooked(&[workshop.path()], &main_of(tip[0]), &PLAIN).unwrap().0;
+    [(rich, refs), (signed, Refs::from([(b"refs/heads/main".to_vec(), tip[0])]))]
 }
 
 /// A gzip member as a bundle's, of any stream.
-fn deflated(stream: &[u8]) -> Vec<u8> {
+pub(super) fn deflated(stream: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(2 * stream.len() + 1000);
     if !stream.is_empty() {
         Compress::new(Compression::new(6), false).compress_vec(stream, &mut body, FlushCompress::Full).unwrap();
@@ -34,42 +43,45 @@ fn is_noticed(found: Result<History, VerifyError>, refs: &Refs) -> bool {
 
 #[test]
 fn every_changed_byte_of_the_stream_is_noticed() {
-    let (bundle, refs) = bundle();
-    let mut stream = stream(&bundle);
-    assert!(!is_noticed(gitfast(&deflated(&stream)[..]), &refs));
-    for at in 0..stream.len() {
-        let flip = FLIPS[at % FLIPS.len()];
-        stream[at] ^= flip;
-        assert!(is_noticed(gitfast(&deflated(&stream)[..]), &refs), "byte {at}, {flip:#x}");
-        stream[at] ^= flip;
+    for (bundle, refs) in bundles() {
+        let mut stream = stream(&bundle);
+        assert!(!is_noticed(gitfast(&deflated(&stream)[..]), &refs));
+        for at in 0..stream.len() {
+            let flip = FLIPS[at % FLIPS.len()];
+            stream[at] ^= flip;
+            assert!(is_noticed(gitfast(&deflated(&stream)[..]), &refs), "byte {at}, {flip:#x}");
+            stream[at] ^= flip;
+        }
     }
 }
 
 #[test]
 fn every_cut_and_every_doubled_line_is_noticed() {
-    let (bundle, refs) = bundle();
-    let stream = stream(&bundle);
-    for at in (0..stream.len()).step_by(7) {
-        assert!(gitfast(&deflated(&stream[..at])[..]).is_err(), "cut at {at}");
-    }
-    let mut start = 0;
-    for line in stream.split_inclusive(|byte| *byte == b'\n') {
-        let end = start + line.len();
-        let doubled = [&stream[..end], &stream[start..]].concat();
-        assert!(is_noticed(gitfast(&deflated(&doubled)[..]), &refs), "{}", line.escape_ascii());
-        let left_out = [&stream[..start], &stream[end..]].concat();
-        assert!(is_noticed(gitfast(&deflated(&left_out)[..]), &refs), "{}", line.escape_ascii());
-        start = end;
+    for (bundle, refs) in bundles() {
+        let stream = stream(&bundle);
+        for at in (0..stream.len()).step_by(7) {
+            assert!(gitfast(&deflated(&stream[..at])[..]).is_err(), "cut at {at}");
+        }
+        let mut start = 0;
+        for line in stream.split_inclusive(|byte| *byte == b'\n') {
+            let end = start + line.len();
+            let doubled = [&stream[..end], &stream[start..]].concat();
+            assert!(is_noticed(gitfast(&deflated(&doubled)[..]), &refs), "{}", line.escape_ascii());
+            let left_out = [&stream[..start], &stream[end..]].concat();
+            assert!(is_noticed(gitfast(&deflated(&left_out)[..]), &refs), "{}", line.escape_ascii());
+            start = end;
+        }
     }
 }
 
 #[test]
 fn every_changed_byte_of_the_gzip_is_noticed() {
-    let (mut bundle, refs) = bundle();
-    for at in 0..bundle.len() {
-        let flip = FLIPS[at % FLIPS.len()];
-        bundle[at] ^= flip;
-        assert!(is_noticed(gitfast(&bundle[..]), &refs), "byte {at}, {flip:#x}");
-        bundle[at] ^= flip;
+    for (mut bundle, refs) in bundles() {
+        for at in 0..bundle.len() {
+            let flip = FLIPS[at % FLIPS.len()];
+            bundle[at] ^= flip;
+            assert!(is_noticed(gitfast(&bundle[..]), &refs), "byte {at}, {flip:#x}");
+            bundle[at] ^= flip;
+        }
     }
 }

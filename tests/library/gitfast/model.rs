@@ -23,13 +23,22 @@ struct Step {
     edits: Vec<Edit>,
     branch: bool,
     tag: bool,
+    /// Its people and further headers.
+    headers: String,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     let path = prop::collection::vec(0..NAMES.len(), 1..4);
     let edit = (path, prop::option::weighted(0.7, (0..MODES.len(), 0..20_u8)));
-    (prop::collection::vec(1..5_usize, 0..4), prop::collection::vec(edit, 0..6), any::<bool>(), any::<bool>())
-        .prop_map(|(parents, edits, branch, tag)| Step { parents, edits, branch, tag })
+    let parents = prop::collection::vec(1..5_usize, 0..4);
+    let odd = prop::bool::weighted(0.03);
+    (parents, prop::collection::vec(edit, 0..6), any::<bool>(), any::<bool>(), odd, odd).prop_map(
+        |(parents, edits, branch, tag, signed, odd_zone)| {
+            let people = if odd_zone { PEOPLE.replace("-0130", "-051800") } else { PEOPLE.to_owned() };
+            let headers = people + if signed { "gpgsig -----BEGIN SSH SIGNATURE-----\n x\n" } else { "" };
+            Step { parents, edits, branch, tag, headers }
+        },
+    )
 }
 
 /// Sets or removes a path, a directory too; what stands in the way goes.
@@ -82,7 +91,7 @@ proptest! {
                 edit(&mut paths, path, *to);
             }
             let parents: Vec<_> = parents.iter().map(|at| commits[*at].0).collect();
-            let id = workshop.commit(tree(&workshop, &paths), &parents, PEOPLE, &format!("commit {number}"));
+            let id = workshop.commit(tree(&workshop, &paths), &parents, &step.headers, &format!("commit {number}"));
             if step.branch || number + 1 == steps.len() {
                 refs.push((format!("refs/heads/{number}"), ObjectKind::Revision, id));
             }

@@ -4,7 +4,9 @@
 //! **Invariant: what [`Commit::read`] and [`Tag::read`] accept encodes to the bytes that were read**,
 //! but for the headers that it says it left out.
 
-use super::ident;
+use super::ident::{self, Date};
+use super::needs::Needs;
+use super::signature::Signature;
 use crate::archive::ObjectType;
 use crate::key::Sha1Git;
 
@@ -16,6 +18,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) author: &'a [u8],
     pub(crate) committer: &'a [u8],
     pub(crate) encoding: Option<&'a [u8]>,
+    pub(crate) signatures: Vec<Signature>,
     pub(crate) message: &'a [u8],
 }
 
@@ -30,7 +33,8 @@ pub(crate) struct Tag<'a> {
 }
 
 impl<'a> Commit<'a> {
-    /// Reads the content of a commit, and the names of the headers that fast-import has no word for.
+    /// Reads the content of a commit, and the names of the headers that fast-import has no word for, or
+    /// would write in another place.
     ///
     /// # Errors
     /// What else fast-import cannot carry.
@@ -46,7 +50,8 @@ impl<'a> Commit<'a> {
         for (who, person) in [("author", author), ("committer", committer)] {
             ident::check(person).map_err(|reason| format!("{who} \"{}\": {reason}", shown(person)))?;
         }
-        let (mut encoding, mut others, mut kept) = (None, Vec::new(), content[..content.len() - rest.len()].to_vec());
+        let mut kept = content[..content.len() - rest.len()].to_vec();
+        let (mut encoding, mut signatures, mut others) = (None, Vec::<(Signature, &[u8])>::new(), Vec::new());
         while rest.first() != Some(&b'\n') {
             let (name, lines) = any_header(&mut rest).ok_or("there is no empty line before its message")?;
             // A value that goes on in a second line cannot be said.
@@ -54,13 +59,23 @@ impl<'a> Commit<'a> {
             if let Some(value) =
                 value.filter(|value| encoding.is_none() && !value.iter().any(|b| matches!(b, 0 | b'\n')))
             {
+                // It comes before signatures: those that stand before it are in the wrong place.
+                others.extend(signatures.drain(..).map(|(signature, _)| signature.name()));
                 encoding = Some(value);
                 kept.extend_from_slice(lines);
-            } else {
-                others.push(name);
+                continue;
+            }
+            let is_next = |one: &Signature| signatures.last().is_none_or(|(last, _)| last.is_before(one));
+            match Signature::read(lines).filter(is_next) {
+                Some(signature) => signatures.push((signature, lines)),
+                None => others.push(name),
             }
         }
-        let commit = Self { tree, parents, author, committer, encoding, message: &rest[1..] };
+        for (_, lines) in &signatures {
+            kept.extend_from_slice(lines);
+        }
+        let signatures = signatures.into_iter().map(|(signature, _)| signature).collect();
+        let commit = Self { tree, parents, author, committer, encoding, signatures, message: &rest[1..] };
         kept.extend_from_slice(rest);
         if commit.encode() != kept {
             return Err("fast-import would write its headers in another form".to_owned());
@@ -79,9 +94,18 @@ impl<'a> Commit<'a> {
         if let Some(encoding) = self.encoding {
             line(&mut out, b"encoding ", encoding);
         }
+        for signature in &self.signatures {
+            signature.encode(&mut out);
+        }
         out.push(b'\n');
         out.extend_from_slice(self.message);
         out
+    }
+
+    /// What fast-import must be able to do for it.
+    pub(crate) fn needs(&self) -> Needs {
+        let any_zone = is_odd(self.author) || is_odd(self.committer);
+        Needs { any_zone, signatures: !self.signatures.is_empty() }
     }
 }
 
@@ -124,6 +148,16 @@ impl<'a> Tag<'a> {
         out.extend_from_slice(self.message);
         out
     }
+
+    /// What fast-import must be able to do for it.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs { any_zone: self.tagger.is_some_and(is_odd), ..Needs::default() }
+    }
+}
+
+/// Whether the date of this person comes through in the permissive form alone.
+fn is_odd(person: &[u8]) -> bool {
+    ident::check(person) == Ok(Date::Permissive)
 }
 
 /// Adds a header.
@@ -197,11 +231,46 @@ mod tests {
     }
 
     #[test]
-    fn headers_without_a_word_are_named_and_left_out() {
-        let content = format!("{TREE}{PEOPLE}gpgsig a\n b\n \nencoding x\nHG:extra y\nencoding z\n\nm\n");
-        let (commit, others) = Commit::read(content.as_bytes()).unwrap();
-        assert_eq!(others, [&b"gpgsig"[..], b"HG:extra", b"encoding"]);
-        assert_eq!(commit.encode(), format!("{TREE}{PEOPLE}encoding x\n\nm\n").into_bytes());
+    fn headers_without_a_word_or_in_another_place_are_named_and_left_out() {
+        let cases: [(&str, &[&str], &str); 6] = [
+            (
+                "gpgsig a\n b\n \nencoding x\nHG:extra y\nencoding z\n",
+                &["gpgsig", "HG:extra", "encoding"],
+                "encoding x\n",
+            ),
+            ("gpgsig a\ngpgsig-sha256 b\ngpgsig c\n", &["gpgsig"], "gpgsig a\ngpgsig-sha256 b\n"),
+            ("gpgsig-sha256 b\ngpgsig a\n", &["gpgsig"], "gpgsig-sha256 b\n"),
+            ("gpgsig a\ngpgsig-sha256 b\nencoding x\n", &["gpgsig", "gpgsig-sha256"], "encoding x\n"),
+            ("mergetag object x\n type commit\ngpgsig a\n", &["mergetag"], "gpgsig a\n"),
+            ("gpgsig a\0\ngpgsig b\n", &["gpgsig"], "gpgsig b\n"),
+        ];
+        for (headers, left_out, kept) in cases {
+            let content = format!("{TREE}{PEOPLE}{headers}\nm\n");
+            let (commit, others) = Commit::read(content.as_bytes()).unwrap();
+            assert_eq!(others, left_out.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), "{headers}");
+            assert_eq!(commit.encode(), format!("{TREE}{PEOPLE}{kept}\nm\n").into_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_needed_is_told() {
+        let (zone, signature) = ("author A <a> 1 +051800\ncommitter C <c> 2 +0000\n", "gpgsig a\n");
+        for (headers, any_zone, signatures) in [
+            (PEOPLE.to_owned(), false, false),
+            (zone.to_owned(), true, false),
+            (zone.replace("0518", "").replace("0000", "1401"), true, false),
+            (format!("{PEOPLE}{signature}"), false, true),
+            (format!("{zone}encoding x\ngpgsig-sha256 b\n"), true, true),
+        ] {
+            let content = format!("{TREE}{headers}\nm\n");
+            let (commit, others) = Commit::read(content.as_bytes()).unwrap();
+            assert_eq!((commit.encode(), others.len()), (content.clone().into_bytes(), 0));
+            assert_eq!(commit.needs(), Needs { any_zone, signatures }, "{headers}");
+        }
+        for (zone, any_zone) in [("+1400", false), ("+051800", true)] {
+            let content = format!("object {}\ntype commit\ntag v1\ntagger A <a> 1 {zone}\n\n", &TREE[5..45]);
+            assert_eq!(Tag::read(content.as_bytes()).unwrap().needs(), Needs { any_zone, signatures: false });
+        }
     }
 
     #[test]
@@ -210,7 +279,7 @@ mod tests {
             format!("{PARENT}{TREE}{PEOPLE}\nm"),
             format!("{TREE}committer C <c> 2 +0000\n\nm"),
             format!("{TREE}author A <a> 1 +0000\n\nm"),
-            format!("{TREE}{PARENT}author A <a> 1 +051800\ncommitter C <c> 2 +0000\n\n"),
+            format!("{TREE}{PARENT}author A <a> 1 +x\ncommitter C <c> 2 +0000\n\n"),
             format!("{TREE}{PEOPLE}"),
             format!("{TREE}{PEOPLE}gpgsig x"),
             TREE.to_uppercase(),
@@ -236,7 +305,7 @@ mod tests {
         #[test]
         fn whatever_is_accepted_without_a_loss_encodes_to_itself(
             lines in prop::collection::vec(
-                "(encoding|author|parent|gpgsig|) ?(A <a> 1 \\+0000|x|\0|)", 0..4)
+                "(encoding|author|parent|gpgsig|gpgsig-sha256|) ?(A <a> 1 \\+0000|x|\0|)", 0..4)
         ) {
             let content = format!("{TREE}{PEOPLE}{}\n\nm", lines.join("\n"));
             if let Ok((commit, others)) = Commit::read(content.as_bytes()) && others.is_empty() {

@@ -1,12 +1,8 @@
-//! The order of commits, and each with what it changes.
-//!
-//! Owns the rule of `docs/format.md`: from each ref in turn depth first, parents in their order, a
-//! commit behind all its parents; and before a commit the blobs that it is the first to need, in the
+//! Commits, each with what it changes, and before it the blobs that it is the first to need, in the
 //! order of its trees.
 
 use super::commit::{Commit, shown};
 use super::language;
-use super::losses::Losses;
 use super::sink::Sink;
 use super::structure;
 use super::trees::{Change, Stop, Trees};
@@ -19,8 +15,6 @@ use std::fmt::Write as _;
 /// Bytes of the lines of one commit that are held; where there are more, its trees are compared
 /// again for each kind of line.
 const MAX_LINES: usize = 32 << 20;
-/// Bytes of commits that are held on the way down to their parents; others are read again.
-const MAX_KEPT: usize = 32 << 20;
 
 /// Writes commits.
 pub(super) struct Commits {
@@ -30,16 +24,6 @@ pub(super) struct Commits {
     branch: Vec<u8>,
     /// The commit written last, and its tree.
     last: Option<(Sha1Git, Sha1Git)>,
-    kept: usize,
-    pub(super) losses: Losses,
-}
-
-/// A commit on the way to its parents.
-struct Frame {
-    id: Sha1Git,
-    /// Those not yet looked at, the last first.
-    parents: Vec<Sha1Git>,
-    content: Option<Box<[u8]>>,
 }
 
 /// The lines that say what a commit changes.
@@ -52,40 +36,9 @@ struct Lines {
 }
 
 impl Commits {
-    pub(super) fn new(readers: [Box<dyn Reader>; 2], branch: &[u8], losses: Losses) -> Self {
+    pub(super) fn new(readers: [Box<dyn Reader>; 2], branch: &[u8]) -> Self {
         let [reader, trees] = readers;
-        Self { reader, trees: Trees::new(trees), branch: branch.to_vec(), last: None, kept: 0, losses }
-    }
-
-    /// Writes `tip` and all that it comes from, as far as it was not written before.
-    pub(super) fn history(&mut self, tip: Sha1Git, sink: &mut Sink<'_, '_>) -> Result<(), CookError> {
-        let mut stack = Vec::new();
-        let mut next = Some(tip);
-        loop {
-            if let Some(id) = next.take()
-                && sink.marks.get(&id, ObjectType::Commit)?.is_none()
-            {
-                sink.out.admit(0)?;
-                stack.push(self.open(id)?);
-            }
-            let Some(frame) = stack.last_mut() else { return Ok(()) };
-            next = frame.parents.pop();
-            if next.is_none() {
-                let done = stack.pop().expect("because it was the last");
-                self.commit(done, sink)?;
-            }
-        }
-    }
-
-    fn open(&mut self, id: Sha1Git) -> Result<Frame, CookError> {
-        let content = self.read(id)?;
-        let (commit, unknown) = Commit::read(&content).map_err(|reason| unfit(&id, reason))?;
-        self.losses.headers(&id, &unknown)?;
-        let mut parents = commit.parents;
-        parents.reverse();
-        let keep = self.kept + content.len() <= MAX_KEPT;
-        self.kept += if keep { content.len() } else { 0 };
-        Ok(Frame { id, parents, content: keep.then(|| content.into()) })
+        Self { reader, trees: Trees::new(trees), branch: branch.to_vec(), last: None }
     }
 
     fn read(&mut self, id: Sha1Git) -> Result<Vec<u8>, CookError> {
@@ -93,13 +46,9 @@ impl Commits {
     }
 
     /// Writes one whose parents are written.
-    fn commit(&mut self, frame: Frame, sink: &mut Sink<'_, '_>) -> Result<(), CookError> {
-        let id = frame.id;
-        self.kept -= frame.content.as_ref().map_or(0, |content| content.len());
-        let content = match frame.content {
-            Some(content) => content.into_vec(),
-            None => self.read(id)?,
-        };
+    pub(super) fn commit(&mut self, id: Sha1Git, sink: &mut Sink<'_, '_>) -> Result<(), CookError> {
+        sink.out.admit(0)?;
+        let content = self.read(id)?;
         let (commit, _) = Commit::read(&content).map_err(|reason| unfit(&id, reason))?;
         let old = match commit.parents.first() {
             Some(parent) => Some(self.tree_of(*parent)?),
@@ -131,6 +80,11 @@ impl Commits {
         head.extend([b"commit ", &self.branch[..], b"\nmark "].concat());
         language::mark(mark, &mut head);
         head.extend([b"\nauthor ", commit.author, b"\ncommitter ", commit.committer, b"\n"].concat());
+        for signature in &commit.signatures {
+            head.extend_from_slice(format!("{}\ndata {}\n", signature.command(), signature.data().len()).as_bytes());
+            head.extend_from_slice(signature.data());
+            head.push(b'\n');
+        }
         if let Some(encoding) = commit.encoding {
             head.extend([b"encoding ", encoding, b"\n"].concat());
         }
@@ -222,6 +176,6 @@ fn stopped(commit: &Sha1Git, stop: Stop) -> CookError {
     }
 }
 
-fn unfit(commit: &Sha1Git, reason: impl Into<String>) -> CookError {
+pub(super) fn unfit(commit: &Sha1Git, reason: impl Into<String>) -> CookError {
     CookError::not_representable(format!("commit {commit}"), reason)
 }

@@ -5,10 +5,11 @@
 //! its ref taken back at once.
 
 use super::commit::{Tag, shown};
-use super::commits::Commits;
 use super::language::{self, NOTHING};
+use super::needs::Needs;
 use super::sink::Sink;
 use super::structure;
+use super::survey::Survey;
 use crate::archive::{ObjectType, Reader};
 use crate::cook::error::CookError;
 use crate::cook::history::ref_name::is_ref_name;
@@ -33,6 +34,7 @@ struct Chain {
     tags: Vec<(Sha1Git, Vec<u8>)>,
     end: Sha1Git,
     end_type: ObjectType,
+    needs: Needs,
 }
 
 impl<'a> Tips<'a> {
@@ -53,11 +55,12 @@ impl<'a> Tips<'a> {
         Ok(Self { refs, reader, made: HashSet::new() })
     }
 
-    /// Writes the commits and the tagged contents.
-    pub(super) fn objects(&mut self, commits: &mut Commits, sink: &mut Sink<'_, '_>) -> Result<(), CookError> {
+    /// Has `survey` walk from the refs.
+    pub(super) fn survey(&mut self, survey: &mut Survey<'_>) -> Result<(), CookError> {
         let mut ends = Vec::new();
         for one in &self.refs.list {
             let chain = self.follow(one)?;
+            survey.need(chain.needs);
             match chain.end_type {
                 ObjectType::Commit => ends.push((chain.end, true)),
                 ObjectType::Blob if !chain.tags.is_empty() => ends.push((chain.end, false)),
@@ -67,9 +70,9 @@ impl<'a> Tips<'a> {
         // What is wrong with a ref is known before anything long is begun.
         for (end, is_commit) in ends {
             if is_commit {
-                commits.history(end, sink)?;
+                survey.history(end)?;
             } else {
-                sink.blob(end)?;
+                survey.blob(end)?;
             }
         }
         Ok(())
@@ -131,7 +134,8 @@ impl<'a> Tips<'a> {
 
     /// The tags that a ref leads through, and what it leads to in the end.
     fn follow(&mut self, one: &Ref) -> Result<Chain, CookError> {
-        let mut chain = Chain { tags: Vec::new(), end: one.target, end_type: one.object_type };
+        let needs = Needs::default();
+        let mut chain = Chain { tags: Vec::new(), end: one.target, end_type: one.object_type, needs };
         while chain.end_type == ObjectType::Tag {
             let id = chain.end;
             if chain.tags.len() == MAX_TAGS {
@@ -146,6 +150,7 @@ impl<'a> Tips<'a> {
                 let reason = format!("it leads to a release by the name of {}", shown(tag.name));
                 return Err(unfit(one, reason));
             }
+            chain.needs.add(tag.needs());
             (chain.end, chain.end_type) = (tag.target, tag.target_type);
             chain.tags.push((id, content));
         }
