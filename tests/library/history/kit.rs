@@ -57,6 +57,17 @@ pub(crate) fn try_cook(
     threads: usize,
     out: &mut dyn Write,
 ) -> Result<Cooked, CookError> {
+    cook_within(archive, (subject, format, threads), MAX_SIZE, &|_| Ok(()), out)
+}
+
+/// The same within a size, `room` being told what is about to be written.
+pub(crate) fn cook_within(
+    archive: &Path,
+    (subject, format, threads): (&Subject, Format, usize),
+    max_size: u64,
+    room: &dyn Fn(u64) -> std::io::Result<()>,
+    out: &mut dyn Write,
+) -> Result<Cooked, CookError> {
     let scratch = TempDir::new().unwrap();
     let archive = GitArchive::new(vec![archive.to_owned()]).unwrap().with_scratch(scratch.path().to_owned());
     let order = Order {
@@ -65,10 +76,10 @@ pub(crate) fn try_cook(
         subject: subject.clone(),
         format,
         threads,
-        max_size: MAX_SIZE,
+        max_size,
         lossy: false,
         scratch: scratch.path(),
-        room: &|_| Ok(()),
+        room,
         control: &Control::default(),
     };
     history::cook(&order, out)

@@ -1,6 +1,7 @@
 //! Files without a row, in every format: adopted where they are what their name says, and never where
 //! they hold what is blocked.
 
+use super::by_hand;
 use super::larder::{fsck, larder};
 use crate::common::server::Server;
 use serde_json::json;
@@ -96,6 +97,49 @@ fn a_bundle_of_any_format_under_the_name_of_another_object_is_set_aside() {
     assert_eq!(strays.len(), 8, "{said}");
     assert!(strays.iter().all(|finding| finding["did"] == "moved"), "{said}");
     assert_eq!(fs::read_dir(shelf.data().join("quarantine")).unwrap().count(), 8);
+}
+
+/// Both are whole to the last checksum: only who looks for every object that is named sees it.
+#[test]
+fn a_history_that_lacks_an_object_is_not_adopted() {
+    let all = by_hand::revision();
+    let tip = by_hand::id(all.last().unwrap());
+    let data = TempDir::new().unwrap();
+    assert!(Server::start(data.path(), &[], &[]).terminate().success());
+    let digits = tip.to_string();
+    let folder = data.path().join("bundles/v0/revision").join(&digits[..2]).join(&digits[2..4]);
+    fs::create_dir_all(&folder).unwrap();
+    let outcome = |objects: &[by_hand::Named]| {
+        let made = by_hand::Made::of(objects, tip);
+        let tar = made.git_tar(&format!("swh_1_rev_{tip}"));
+        for (format, bytes) in [("bundle", made.bundle()), ("git.tar", tar)] {
+            let path = folder.join(format!("{tip}.{format}"));
+            fs::write(&path, &bytes).unwrap();
+            // Of a bundle in the store it follows from the bytes (`docs/http.md`).
+            let digest: [u8; 4] = blake3::hash(&bytes).as_bytes()[..4].try_into().unwrap();
+            let seconds = 315_532_800 + u64::from(u32::from_be_bytes(digest) >> 2);
+            let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let (_, said) = fsck(data.path(), &["--repair"]);
+        let findings = said["findings"].as_array().unwrap();
+        let strays = findings.iter().filter(|finding| finding["fault"] == "stray-file");
+        let words =
+            |finding: &serde_json::Value| ["did", "detail"].map(|word| finding[word].as_str().unwrap().to_owned());
+        strays.map(words).collect::<Vec<_>>()
+    };
+    for at in 0..all.len() {
+        let mut left = all.clone();
+        let (name, ..) = left.remove(at);
+        let did = outcome(&left);
+        let is_refused = |[did, detail]: &[String; 2]| did != "adopted" && detail.contains("is missing");
+        assert!(did.len() == 2 && did.iter().all(is_refused), "without {name}: {did:?}");
+        // What a repair left for people to look at is out of its way.
+        let _ = fs::remove_file(folder.join(format!("{tip}.bundle")));
+        let _ = fs::remove_file(folder.join(format!("{tip}.git.tar")));
+    }
+    let did = outcome(&all);
+    assert!(did.len() == 2 && did.iter().all(|[did, _]| did == "adopted"), "{did:?}");
 }
 
 #[test]
