@@ -283,6 +283,29 @@ mod tests {
         assert_eq!(bytes[2 * BLOCK + 156], b'5');
     }
 
+    /// A file with holes, for what is in it does not matter.
+    #[test]
+    fn gnu_tar_reads_a_plain_file_of_nine_gibibytes_and_the_one_behind_it() {
+        let size = 9 << 30;
+        let mut first = Vec::new();
+        write_plain(&PlainMember { top: b"r.git/", name: b"r.git/pack", mode: 0o444, size: Some(size) }, &mut first);
+        assert_eq!(first.len(), 3 * BLOCK);
+        let mut second = Vec::new();
+        write_plain(&PlainMember { top: b"r.git/", name: b"r.git/refs", mode: 0o644, size: Some(0) }, &mut second);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let end = first.len() as u64 + size;
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), &first, 0).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), &second, end).unwrap();
+        file.as_file().set_len(end + (BLOCK + TRAILER) as u64).unwrap();
+        let list = std::process::Command::new("tar").args(["--utc", "-tvf"]).arg(file.path()).output().unwrap();
+        assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+        let list = String::from_utf8(list.stdout).unwrap();
+        let fields = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert_eq!(fields.len(), 2, "{list}");
+        assert_eq!((fields[0][0], fields[0][2], fields[0][5]), ("-r--r--r--", "9663676416", "r.git/pack"));
+        assert_eq!((fields[1][0], fields[1][2], fields[1][5]), ("-rw-r--r--", "0", "r.git/refs"));
+    }
+
     #[test]
     fn a_size_over_eight_gibibytes_is_in_pax_and_in_base_256() {
         assert_eq!(headers(b"source/a", file(OCTAL_SIZE), b"100644").len(), BLOCK);

@@ -275,3 +275,35 @@ impl Write for Compare<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with holes, for what is in it does not matter.
+    #[test]
+    fn a_pack_over_eight_gibibytes_is_found_with_its_size_and_what_is_behind_it() {
+        let (size, top) = (9_u64 << 30, b"swh_1_snp_0123456789012345678901234567890123456789.git/");
+        let name = b"objects/pack/pack-4b825dc642cb6eb9a060e54bf8d69288fbee4904.pack";
+        let header = |name: &[u8], mode, size| {
+            let mut bytes = Vec::new();
+            write_plain(&PlainMember { top, name: &[&top[..], name].concat(), mode, size }, &mut bytes);
+            bytes
+        };
+        let (pack, behind) = (header(name, 0o444, Some(size)), header(b"refs/", 0o755, None));
+        let file = tempfile::tempfile().unwrap();
+        let end = pack.len() as u64 + size;
+        file.write_all_at(&pack, 0).unwrap();
+        file.write_all_at(&behind, end).unwrap();
+        file.set_len(end + (BLOCK + tarball::TRAILER) as u64).unwrap();
+        let length = end + (BLOCK + tarball::TRAILER) as u64;
+        let mut tar = Tar { file: &file, size: length, at: 0, top: top.to_vec() };
+        assert_eq!(tar.begin_pack().unwrap(), Some((name.to_vec(), size)));
+        tar.skip(size).unwrap();
+        tar.folder(b"refs/").unwrap();
+        tar.end().unwrap();
+        let mut tar = Tar { file: &file, size: end - 1, at: 0, top: top.to_vec() };
+        tar.begin_pack().unwrap();
+        assert!(tar.skip(size).is_err(), "it is cut short");
+    }
+}

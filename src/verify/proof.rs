@@ -272,8 +272,31 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Proof::decode(&bytes);
+        fn whatever_follows_a_header_is_read_by_its_length_and_proves_what_it_says(
+            parts in prop::collection::vec((0..3_usize, 0..3_usize, "[a-z0 \0\n]{0,30}", prop::option::weighted(0.1, -2..3_isize)), 0..4),
+        ) {
+            let heads = ["", &format!("tree {TREE}\n"), &format!("object {TREE}\ntype tree\ntag x\n")];
+            let (mut bytes, mut is_honest, mut objects) = (Vec::new(), true, Vec::new());
+            for (word, head, rest, more) in &parts {
+                let word = ["tag", "commit", "snapshot"][*word];
+                let content = format!("{}{rest}", heads[*head]);
+                let stated = content.len().saturating_add_signed(more.unwrap_or(0));
+                is_honest &= stated == content.len();
+                bytes.extend_from_slice(format!("{word} {stated}\0{content}").as_bytes());
+                objects.push((word, *head, content));
+            }
+            let decoded = Proof::decode(&bytes);
+            prop_assert!(decoded.is_ok() || !is_honest);
+            let Ok(proof) = decoded else { return Ok(()) };
+            prop_assert!(!is_honest || proof.objects.len() == parts.len());
+            for (object_type, kind, (word, head)) in
+                [(ObjectType::Commit, ObjectKind::Revision, ("commit", 1)), (ObjectType::Tag, ObjectKind::Release, ("tag", 2))]
+            {
+                let content = objects.first().map(|(.., content)| content.as_str()).unwrap_or_default();
+                let swhid = Swhid { kind, id: hash(object_type, content.as_bytes()).unwrap() };
+                let is_proof = matches!(&objects[..], [one] if one.0 == word && one.1 == head);
+                prop_assert!(proof.check(&swhid).is_ok() == is_proof || !is_honest, "{swhid}: {objects:?}");
+            }
         }
     }
 }

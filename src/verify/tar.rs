@@ -275,3 +275,45 @@ fn octal(field: &[u8]) -> Option<u64> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(size: u64) -> Option<Header> {
+        let node = Node::File { executable: false, size };
+        let mut bytes = Vec::new();
+        let member = Member { name: b"source/a", node, raw_mode: b"100644", id: &Sha1Git::NULL };
+        tarball::write_headers(&member, &mut bytes);
+        let (pax, block) = bytes.split_at(bytes.len() - BLOCK);
+        let length = if pax.is_empty() { 0 } else { usize::try_from(octal(&pax[124..135])?).unwrap() };
+        let records = pax.get(BLOCK..BLOCK + length).unwrap_or_default();
+        header(block, Pax::read(records)?)
+    }
+
+    #[test]
+    fn a_size_is_read_from_where_it_fits() {
+        for size in [0, 1, (8 << 30) - 1, 8 << 30, 9 << 30, u64::MAX] {
+            let header = read(size).unwrap();
+            assert_eq!((header.size, header.sized()), (size, Some(size)));
+        }
+    }
+
+    #[test]
+    fn records_that_are_none_are_told() {
+        for records in [
+            "x",
+            "9 size=9",
+            "9 size=x\n",
+            "10 size=-1\n",
+            "30 size=18446744073709551616\n",
+            "8 sizes\n",
+            "9 mode=1\n",
+            "0 size=1\n",
+            "3 \n",
+        ] {
+            assert!(Pax::read(records.as_bytes()).is_none(), "{records:?}");
+        }
+        assert_eq!(Pax::read(b"9 size=9\n17 path=source/b\n").and_then(|pax| pax.size), Some(9));
+    }
+}
