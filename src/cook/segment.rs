@@ -303,6 +303,28 @@ mod tests {
         assert_eq!(lens(&mut cutter), [unit, 1024, 1024]);
     }
 
+    /// However many files straddle the end of a unit.
+    #[test]
+    fn units_of_a_segment_are_full_but_for_the_last_and_as_long_as_their_parts() {
+        let mut cutter = Cutter::default();
+        for _ in 0..40 {
+            cutter.file(&[1; 512], LAST, 100_000);
+        }
+        cutter.end_unit();
+        let jobs: Vec<Job> = cutter.take_ready().collect();
+        let whole = 40 * (512 + 100_000 + padding(100_000));
+        assert_eq!(jobs.len(), whole.div_ceil(UNIT));
+        for (at, job) in jobs.iter().enumerate() {
+            let Job::Unit(unit) = job else { panic!("no large file here") };
+            let length = |part: &Part| match *part {
+                Part::Head(length) | Part::Zeros(length) => length,
+                Part::Content { from, to, .. } => to - from,
+            };
+            assert_eq!(unit.parts.iter().map(length).sum::<usize>(), unit.len, "unit {at}");
+            assert_eq!(unit.len, (whole - at * UNIT).min(UNIT), "unit {at}");
+        }
+    }
+
     #[test]
     fn a_content_across_a_boundary_is_cut_and_nothing_is_lost() {
         let mut cutter = Cutter::default();

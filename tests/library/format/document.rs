@@ -50,6 +50,41 @@ fn a_program_written_from_the_document_makes_the_same_bytes() {
     assert_documented(&archive, root);
 }
 
+/// Forty files of 100 kB, none of which ends a segment, so that units end within files again and again.
+#[test]
+fn files_that_straddle_the_ends_of_units_have_their_golden_digests_and_are_as_documented() {
+    const SIZE: usize = 100_000;
+    let ends_segment = |id: &Sha1Git| {
+        let last: [u8; 4] = id.as_bytes()[16..].try_into().unwrap();
+        u64::from(u32::from_be_bytes(last)) < (SIZE as u64 + 512) * 16_384
+    };
+    let mut archive = Memory::default();
+    let mut entries = Vec::new();
+    for at in 0..40 {
+        let content = (0..).map(|salt| format!("{at} {salt}\n").repeat(SIZE)[..SIZE].to_owned());
+        let content = content.map(String::into_bytes).find(|content| {
+            let id = larder::archive::object::hash(larder::archive::ObjectType::Blob, content).unwrap();
+            !ends_segment(&id)
+        });
+        let id = archive.blob(&content.unwrap());
+        entries.push(("100644", format!("f{at:02}").into_bytes(), id));
+    }
+    let root = archive.tree(entries);
+    assert_documented(&archive, root);
+    for threads in [1, 3] {
+        let digests = [Format::Tar, Format::TarGz, Format::TarZst]
+            .map(|format| sha256(&bundle(&archive, Root::Directory(root), format, threads).unwrap().0));
+        assert_eq!(digests, GOLDEN, "{threads} threads");
+    }
+}
+
+/// As `tar`, `tar.gz` and `tar.zst`.
+const GOLDEN: [&str; 3] = [
+    "137286d37ead87147e81e9339ef3bf5e8a2c072ef9817fef3a0ba863c0ede39a",
+    "a7b9f0050aa9b2b96a2494203c01de18a8bc5520bb03cafd3286a7de113e352c",
+    "eb9dca899e011cba006d5e5afc50a4243b0470d95ecee1cf147bad25b79937c9",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
