@@ -66,6 +66,18 @@ impl Catalogue {
         }
         Ok(removed)
     }
+
+    /// What keeps a bundle from being removed: its own pin, else a name of the same file that has one.
+    pub fn pin_on(&self, key: &BundleKey) -> Result<Option<BundleKey>, CatalogueError> {
+        if self.bundle(key)?.is_some_and(|bundle| bundle.pinned) {
+            return Ok(Some(*key));
+        }
+        self.read("look for a pin", |connection| {
+            let sql = "SELECT n.kind, n.sha1git, n.format FROM bundle b JOIN bundle n ON n.file = b.file
+                       WHERE b.kind = ?1 AND b.sha1git = ?2 AND b.format = ?3 AND n.pinned = 1 LIMIT 1";
+            first(connection, sql, key_params(key), |row| super::row::key(row, 0))
+        })
+    }
 }
 
 /// The fetches of one transaction. Bundles in order of key, then files in order of row: what lies together

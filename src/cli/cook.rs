@@ -2,9 +2,10 @@
 //! catalogue sees to it that both together cook it once.
 
 use super::named::Named;
-use super::{parse_bundle, rooms};
+use super::{output, parse_bundle, rooms};
 use crate::bundle::Status;
 use crate::config::Settings;
+use crate::cook::Unit;
 use crate::http::status_body::status_body;
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError};
@@ -23,19 +24,21 @@ use std::time::Duration;
 /// How often the progress bar moves, and how often a cook of another process is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-const TEMPLATE: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const BYTES: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const OBJECTS: &str = "{msg} {bar:30} {human_pos}/{human_len} objects";
+const WALKING: &str = "{spinner} {msg} {bytes}";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The bundle: swh:1:dir:ID, directory/ID or directory/ID.zip
-    #[arg(value_parser = parse_bundle, required_unless_present = "origin")]
-    bundle: Option<BundleKey>,
+    #[arg(required_unless_present = "origin")]
+    bundle: Option<String>,
     #[command(flatten)]
     named: Named,
-    /// Format of the bundle of an --origin [default: tar.gz, of a file raw]
-    #[arg(long, value_name = "EXT", requires = "origin")]
+    /// Format of the bundle [default: that of the name of FILE; else tar.gz, of a snapshot git.tar, of a file raw]
+    #[arg(long, value_name = "EXT")]
     format: Option<Format>,
-    /// Also write the bundle to this file; - is standard output
+    /// Also write the bundle to this file, in the format that its name ends in; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print the status body as JSON
@@ -44,13 +47,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
+    let (bundle, format) = match wanted(args) {
+        Ok(wanted) => wanted,
+        Err(error) => clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{error:#}\n")).exit(),
+    };
     let archive = rooms::archive(settings)?;
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     kitchen.recover();
     let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.catalogue());
-    let key = match args.named.key(settings, &kitchen, locals(), args.format)? {
+    let key = match args.named.key(settings, &kitchen, locals(), format)? {
         Some(key) => key,
-        None => args.bundle.context("because clap asks for one or the other")?,
+        None => bundle.context("because clap asks for one or the other")?,
     };
     let ordered = match kitchen.order_anew(&key) {
         // No archive holds a snapshot: it is known once somebody has looked at its repository.
@@ -87,6 +94,17 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     }
 }
 
+/// The bundle that the command line names, if it names one, and the format that it or the name of the file says.
+fn wanted(args: &Args) -> anyhow::Result<(Option<BundleKey>, Option<Format>)> {
+    let output = args.output.as_deref();
+    output::is_stdout(output)?;
+    let said = args.format.or_else(|| super::format_said(args.bundle.as_deref()?));
+    let format = output::wanted(said, output)?;
+    let Some(bundle) = &args.bundle else { return Ok((None, format)) };
+    let key = parse_bundle(bundle)?;
+    Ok((Some(format.map_or(Ok(key), |format| BundleKey::new(key.kind(), key.id(), format))?), format))
+}
+
 /// Cooks until the bundle is done, here or in the process that was first.
 fn cook(kitchen: &Kitchen, key: &BundleKey) -> anyhow::Result<()> {
     let ended = AtomicBool::new(false);
@@ -119,12 +137,19 @@ fn show_progress(kitchen: &Kitchen, key: &BundleKey, ended: &AtomicBool) {
     if !std::io::stderr().is_terminal() {
         return;
     }
-    let style = ProgressStyle::with_template(TEMPLATE).expect("because a test builds it from the same constant");
-    let bar = ProgressBar::new(0).with_style(style).with_message(key.swhid().to_string());
+    let style = |template| ProgressStyle::with_template(template).expect("because a test builds it from it");
+    let bar = ProgressBar::new_spinner().with_style(style(WALKING)).with_message(key.swhid().to_string());
     while !ended.load(Ordering::Acquire) {
         if let Some(progress) = kitchen.any_progress() {
-            bar.set_length(progress.total.unwrap_or(progress.done));
+            if let Some(total) = progress.total {
+                bar.set_style(style(match progress.unit {
+                    Unit::Bytes => BYTES,
+                    Unit::Objects => OBJECTS,
+                }));
+                bar.set_length(total);
+            }
             bar.set_position(progress.done);
+            bar.tick();
         }
         std::thread::sleep(TICK);
     }
@@ -157,7 +182,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_of_the_progress_bar_is_legal() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn the_templates_of_the_progress_bar_are_legal() {
+        for template in [BYTES, OBJECTS, WALKING] {
+            assert!(ProgressStyle::with_template(template).is_ok());
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! work is `get`'s.
 
 use super::named::Named;
+use super::output;
 use crate::get::{self, GetError, Got, Order, Patience, Step, Target};
 use crate::key::Format;
 use anyhow::Context;
@@ -15,7 +16,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 const BAR: &str = "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const OBJECTS: &str = "{msg} {bar:30} {human_pos}/{human_len} objects";
 const SPINNER: &str = "{spinner} {msg} {bytes}";
+const WAITING: &str = "{spinner} {msg}";
 
 /// Ended by SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -30,7 +33,8 @@ pub(super) struct Args {
     /// URL of the server that is asked for a SWHID
     #[arg(long, env = "LARDER_SERVER", value_name = "URL")]
     server: Option<String>,
-    /// File to keep the bundle in; - is standard output [default: swh_1_dir_ID.tar.gz, none with --extract]
+    /// File to keep the bundle in, in the format that its name ends in; - is standard output [default:
+    /// swh_1_dir_ID.tar.gz, none with --extract]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Format of the bundle
@@ -70,6 +74,10 @@ struct Report<'a> {
 
 pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<ExitCode> {
     let server = args.server.clone().or(configured);
+    let output = args.output.as_deref();
+    let said = args.format.or_else(|| super::format_said(args.bundle.as_deref()?));
+    let format = output::wanted(said, output).unwrap_or_else(|error| misused(&error.to_string()));
+    let to_stdout = output::is_stdout(output).unwrap_or_else(|error| misused(&error.to_string()));
     let patience = Patience { attempts: args.attempts, cook: args.timeout, ..Patience::default() };
     let show = Show::new(args.quiet);
     let tell = |step: &Step<'_>| show.step(step);
@@ -78,7 +86,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
         (Some(question), _) => {
             let server = server.as_deref().map_or_else(|| Err(get::NO_SERVER.to_owned()), get::check_server);
             let server = server.unwrap_or_else(|words| misused(&words));
-            let resolved = runtime.block_on(get::resolve(&server, &question, args.format, patience.clone(), &tell));
+            let resolved = runtime.block_on(get::resolve(&server, &question, format, patience.clone(), &tell));
             match resolved {
                 Ok(target) => target,
                 Err(error) => {
@@ -90,10 +98,9 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
         }
         (None, bundle) => {
             let bundle = bundle.as_deref().unwrap_or_default();
-            Target::parse(bundle, server.as_deref(), args.format).unwrap_or_else(|words| misused(&words))
+            Target::parse(bundle, server.as_deref(), format).unwrap_or_else(|words| misused(&words))
         }
     };
-    let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     // Standard output is given what was verified, and so not before.
     let aside = if to_stdout { Some(tempfile::tempdir().context("cannot make a temporary folder")?) } else { None };
     let file = match (&aside, &args.output) {
@@ -120,6 +127,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
     }
 }
 
+/// Ends the program as clap does where the command line is wrong.
 fn misused(words: &str) -> ! {
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{words}\n")).exit()
 }
@@ -171,7 +179,8 @@ struct Show {
 impl Show {
     fn new(quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(0);
+            // No frame of a full bar of nothing comes first.
+            let bar = ProgressBar::new_spinner();
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
@@ -179,10 +188,14 @@ impl Show {
     }
 
     fn step(&self, step: &Step<'_>) {
+        let mut template = BAR;
         let (words, done, total) = match step {
-            Step::Cooking { message, done, total } => (format!("cooking: {message}"), *done, *total),
+            Step::Cooking { message, done, total, objects } => {
+                template = if *objects { OBJECTS } else { BAR };
+                (format!("cooking: {message}"), *done, *total)
+            }
             Step::Downloading { done, total } => ("downloading".to_owned(), *done, *total),
-            Step::Verifying => ("verifying".to_owned(), 0, None),
+            Step::Verifying { done, total } => ("verifying".to_owned(), *done, *total),
             Step::Extracting => ("extracting".to_owned(), 0, None),
             Step::Again { why, after } => {
                 let seconds = after.as_secs_f64();
@@ -191,7 +204,10 @@ impl Show {
             }
         };
         let Some(bar) = &self.bar else { return self.line(&words) };
-        bar.set_style(ProgressStyle::with_template(if total.is_some() { BAR } else { SPINNER }).expect(LEGAL));
+        if total.is_none() {
+            template = if done > 0 { SPINNER } else { WAITING };
+        }
+        bar.set_style(ProgressStyle::with_template(template).expect(LEGAL));
         bar.set_length(total.unwrap_or(done));
         bar.set_position(done);
         bar.set_message(words);
@@ -223,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_templates_of_the_progress_bar_are_legal() {
-        for template in [BAR, SPINNER] {
+        for template in [BAR, OBJECTS, SPINNER, WAITING] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -17,19 +17,21 @@ mod man;
 mod migrate;
 mod named;
 mod origin;
+mod output;
 mod pin;
 mod reload;
 mod remove;
 mod rooms;
 mod serve;
+mod shown;
 mod status;
 mod systemd;
 mod verify;
 
 use crate::config::{Raw, Settings};
-use crate::key::{BundleKey, ParseError, Swhid};
+use crate::key::{BundleKey, Format, ParseError, Swhid};
 use anyhow::Context;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +77,10 @@ enum Command {
     /// Say where a bundle stands
     Status(status::Args),
     /// Remove bundles from the store
+    ///
+    /// What is asked for again is cooked again. A bundle that is pinned stays, and so does another name of its file.
+    ///
+    /// Exit codes: 0 all are gone; 1 it failed; 3 one was not there; 4 one is pinned.
     Remove(remove::Args),
     /// Collect bundles, least recently used first, until the limits hold
     ///
@@ -148,10 +154,16 @@ enum Command {
     },
 }
 
+impl Cli {
+    fn read(mut matches: ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut matches)
+    }
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(shown::parsed().get_matches()).unwrap_or_else(|error| error.exit());
     start_log();
     survive_file_size_limit();
     match run(cli) {
@@ -194,7 +206,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cook(args) => cook::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::List(args) => list::run(&settings()?, &args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&settings()?, &args).map(known),
-        Command::Remove(args) => remove::run(&settings()?, &args).map(known),
+        Command::Remove(args) => remove::run(&settings()?, &args),
         Command::Gc(args) => gc::run(&settings()?, &args),
         Command::Fsck(args) => fsck::run(&settings()?, &args),
         Command::Origin(args) => origin::run(&settings()?, &args),
@@ -211,11 +223,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config => print(&settings()?.to_toml()?).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "larder", &mut script);
+            clap_complete::generate(shell, &mut shown::printed(), "larder", &mut script);
             std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man { out } => man::run(Cli::command(), out.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Man { out } => man::run(shown::printed(), out.as_deref()).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -281,13 +293,20 @@ fn parse_bundle(text: &str) -> Result<BundleKey, ParseError> {
     }
 }
 
+/// The format that the name of a bundle says, where it ends in one; else its kind's default is meant.
+fn format_said(text: &str) -> Option<Format> {
+    let key: BundleKey = text.parse().ok().or_else(|| text.rsplit_once("/vault/")?.1.parse().ok())?;
+    text.ends_with(key.format().ext()).then(|| key.format())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        shown::parsed().debug_assert();
+        shown::printed().debug_assert();
     }
 
     #[test]
@@ -298,5 +317,19 @@ mod tests {
             assert_eq!(parse_bundle(&text), Ok(key), "{text}");
         }
         assert_eq!(parse_bundle("HEAD"), Err(ParseError::Key));
+    }
+
+    #[test]
+    fn a_format_is_said_only_where_the_name_ends_in_it() {
+        let id = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        for (text, said) in [
+            (format!("directory/{id}.zip"), Some(Format::Zip)),
+            (format!("https://example.org/vault/snapshot/{id}.git.tar"), Some(Format::GitTar)),
+            (format!("directory/{id}"), None),
+            (format!("https://example.org/vault/directory/{id}"), None),
+            (format!("swh:1:dir:{id}"), None),
+        ] {
+            assert_eq!(format_said(&text), said, "{text}");
+        }
     }
 }

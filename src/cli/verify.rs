@@ -1,6 +1,7 @@
 //! `larder verify`: whether a file is the bundle of an object, by its bytes alone. Owns how the format
 //! is told from the file, and the exit codes; opens no store and no catalogue.
 
+use super::output::format_of_name;
 use crate::key::{Format, ObjectKind, Swhid};
 use crate::verify::{self, Checked, Differs, Input, Proof, VerifyError};
 use anyhow::Context;
@@ -10,6 +11,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The file is whole, and a bundle of something else.
 const DIFFERS: u8 = 4;
@@ -18,6 +20,7 @@ const DIFFERS: u8 = 4;
 const DAMAGED: u8 = 5;
 
 const TEMPLATE: &str = "verifying {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const SPINNER: &str = "{spinner} verifying, {elapsed}";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -121,7 +124,14 @@ fn check(args: &Args) -> anyhow::Result<(Format, Result<Checked, VerifyError>)> 
     let size = file.metadata().with_context(|| format!("cannot look at {}", args.file.display()))?.len();
     let format = recognize(&file, of_name, args.swhid.kind)?.0;
     if !verify::is_streaming(format) {
-        return Ok((format, verify::bundle(format, Input::File(&file))));
+        // It is read here and there: how far that is cannot be told in bytes.
+        let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let style = ProgressStyle::with_template(SPINNER).expect("because a test builds it from the same constant");
+        bar.set_style(style);
+        let checked = verify::bundle(format, Input::File(&file));
+        bar.finish_and_clear();
+        return Ok((format, checked));
     }
     io::Seek::rewind(&mut &file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let bar = if io::stderr().is_terminal() { ProgressBar::new(size) } else { ProgressBar::hidden() };
@@ -152,14 +162,6 @@ fn recognize<R: Read>(
         }
     };
     Ok((format, io::Cursor::new(head).chain(input)))
-}
-
-/// The format whose extension a file's name has.
-fn format_of_name(path: &Path) -> Option<Format> {
-    let name = path.file_name()?.to_str()?;
-    let has = |format: &Format| name.strip_suffix(format.ext()).is_some_and(|stem| stem.ends_with('.'));
-    // The longest: `x.git.tar` ends in `.tar` as well.
-    Format::ALL.into_iter().filter(has).max_by_key(|format| format.ext().len())
 }
 
 fn format_of_bytes(head: &[u8]) -> Option<Format> {

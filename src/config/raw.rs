@@ -23,99 +23,94 @@ pub struct Raw {
     #[arg(long, env = "LARDER_GIT", global = true, value_name = "DIR", value_delimiter = ':')]
     #[serde(default)]
     pub git: Vec<PathBuf>,
-    /// Address to listen on: HOST:PORT, or unix:PATH
-    #[arg(long, env = "LARDER_LISTEN", global = true, hide_short_help = true, value_name = "ADDR")]
+    /// Address to listen on: HOST:PORT, or unix:PATH [default: 127.0.0.1:8417]
+    #[arg(long, env = "LARDER_LISTEN", global = true, value_name = "ADDR")]
     pub listen: Option<Listen>,
-    /// URL under which clients reach larder; required when it listens beyond loopback
-    #[arg(long, env = "LARDER_PUBLIC_URL", global = true, hide_short_help = true, value_name = "URL")]
+    /// URL under which clients reach larder; required when it listens beyond loopback [default: http://LISTEN]
+    #[arg(long, env = "LARDER_PUBLIC_URL", global = true, value_name = "URL")]
     pub public_url: Option<String>,
-    /// Path below which everything is served
-    #[arg(long, env = "LARDER_ROOT_PATH", global = true, hide_short_help = true, value_name = "PATH")]
+    /// Path below which everything is served [default: none]
+    #[arg(long, env = "LARDER_ROOT_PATH", global = true, value_name = "PATH")]
     pub root_path: Option<String>,
     /// normal; read-only, which cooks and writes nothing; or pass-through, which cooks and keeps nothing
-    #[arg(long, env = "LARDER_MODE", global = true, hide_short_help = true, value_name = "MODE")]
+    /// [default: normal]
+    #[arg(long, env = "LARDER_MODE", global = true, value_name = "MODE")]
     pub mode: Option<Mode>,
-    /// What is logged: warn, info, debug, larder::kitchen=debug
-    #[arg(long, env = "LARDER_LOG", global = true, hide_short_help = true, value_name = "FILTER")]
+    /// What is logged: warn, info, debug, larder::kitchen=debug [default: warn,larder=info]
+    #[arg(long, env = "LARDER_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Cooks at once
-    #[arg(long, env = "LARDER_WORKERS", global = true, hide_short_help = true, value_name = "N")]
+    /// Cooks at once [default: number of cores]
+    #[arg(long, env = "LARDER_WORKERS", global = true, value_name = "N")]
     pub workers: Option<usize>,
-    /// Threads of one cook
-    #[arg(long, env = "LARDER_COOK_THREADS", global = true, hide_short_help = true, value_name = "N")]
+    /// Threads of one cook [default: number of cores]
+    #[arg(long, env = "LARDER_COOK_THREADS", global = true, value_name = "N")]
     pub cook_threads: Option<usize>,
-    /// Cooks that may wait; more are refused with 503
-    #[arg(long, env = "LARDER_MAX_QUEUE", global = true, hide_short_help = true, value_name = "N")]
+    /// Cooks that may wait; more are refused with 503 [default: 10000]
+    #[arg(long, env = "LARDER_MAX_QUEUE", global = true, value_name = "N")]
     pub max_queue: Option<u64>,
     /// Largest bundle: of a tree its tar stream, of a history its pack or fast-import stream, before compression
-    #[arg(long, env = "LARDER_MAX_BUNDLE_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    /// [default: 16GiB]
+    #[arg(long, env = "LARDER_MAX_BUNDLE_SIZE", global = true, value_name = "SIZE")]
     pub max_bundle_size: Option<ByteSize>,
-    /// Longest time of one cook
-    #[arg(long, env = "LARDER_COOK_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
+    /// Longest time of one cook [default: 1h]
+    #[arg(long, env = "LARDER_COOK_TIMEOUT", global = true, value_name = "TIME")]
     pub cook_timeout: Option<Span>,
-    /// Leave out of gitfast.gz what fast-import has no word for (mergetag), and mark the bundle lossy
+    /// Leave out of gitfast.gz what fast-import has no word for (mergetag), and mark the bundle lossy [default: false]
     #[arg(
         long,
         env = "LARDER_GITFAST_LOSSY",
         global = true,
-        hide_short_help = true,
+
         value_name = "BOOL",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true"
     )]
     pub gitfast_lossy: Option<bool>,
-    /// How long running cooks and downloads may go on when larder is told to stop
-    #[arg(long, env = "LARDER_STOP_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
+    /// How long running cooks and downloads may go on when larder is told to stop [default: 30s]
+    #[arg(long, env = "LARDER_STOP_GRACE", global = true, value_name = "TIME")]
     pub stop_grace: Option<Span>,
     /// Most bytes on disk that all bundles may take; none unless set
-    #[arg(long, env = "LARDER_MAX_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    #[arg(long, env = "LARDER_MAX_SIZE", global = true, value_name = "SIZE")]
     pub max_size: Option<ByteSize>,
-    /// Space that stays free on the disk, in bytes or as a share of it
-    #[arg(long, env = "LARDER_MIN_FREE", global = true, hide_short_help = true, value_name = "SIZE|PERCENT")]
+    /// Space that stays free on the disk, in bytes or as a share of it [default: 5%]
+    #[arg(long, env = "LARDER_MIN_FREE", global = true, value_name = "SIZE|PERCENT")]
     pub min_free: Option<MinFree>,
     /// Collect what was not used for longer; never unless set
-    #[arg(long, env = "LARDER_MAX_IDLE", global = true, hide_short_help = true, value_name = "TIME")]
+    #[arg(long, env = "LARDER_MAX_IDLE", global = true, value_name = "TIME")]
     pub max_idle: Option<Span>,
-    /// Never collect what was used less than this ago
-    #[arg(long, env = "LARDER_GRACE", global = true, hide_short_help = true, value_name = "TIME")]
+    /// Never collect what was used less than this ago [default: 6m]
+    #[arg(long, env = "LARDER_GRACE", global = true, value_name = "TIME")]
     pub grace: Option<Span>,
-    /// What is collected first: lru, or gdsf, which weighs size and cooking time too
-    #[arg(long, env = "LARDER_POLICY", global = true, hide_short_help = true, value_name = "POLICY")]
+    /// What is collected first: lru, or gdsf, which weighs size and cooking time too [default: lru]
+    #[arg(long, env = "LARDER_POLICY", global = true, value_name = "POLICY")]
     pub policy: Option<Policy>,
-    /// How git may reach the origins it mirrors: https, http, git, ssh, file
-    #[arg(
-        long,
-        env = "LARDER_ORIGIN_TRANSPORTS",
-        global = true,
-        hide_short_help = true,
-        value_name = "LIST",
-        value_delimiter = ','
-    )]
+    /// How git may reach the origins it mirrors: https, http, git, ssh, file [default: https]
+    #[arg(long, env = "LARDER_ORIGIN_TRANSPORTS", global = true, value_name = "LIST", value_delimiter = ',')]
     pub origin_transports: Option<Vec<Transport>>,
-    /// Whether the host of an origin may be inside the network
-    #[arg(long, env = "LARDER_ORIGIN_PRIVATE", global = true, hide_short_help = true, value_name = "BOOL")]
+    /// Whether the host of an origin may be inside the network [default: false]
+    #[arg(long, env = "LARDER_ORIGIN_PRIVATE", global = true, value_name = "BOOL")]
     pub origin_private: Option<bool>,
-    /// Longest time of a visit to an origin
-    #[arg(long, env = "LARDER_ORIGIN_TIMEOUT", global = true, hide_short_help = true, value_name = "TIME")]
+    /// Longest time of a visit to an origin [default: 1h]
+    #[arg(long, env = "LARDER_ORIGIN_TIMEOUT", global = true, value_name = "TIME")]
     pub origin_timeout: Option<Span>,
-    /// Most bytes on disk of the mirror of an origin
-    #[arg(long, env = "LARDER_ORIGIN_MAX_SIZE", global = true, hide_short_help = true, value_name = "SIZE")]
+    /// Most bytes on disk of the mirror of an origin [default: 16GiB]
+    #[arg(long, env = "LARDER_ORIGIN_MAX_SIZE", global = true, value_name = "SIZE")]
     pub origin_max_size: Option<ByteSize>,
-    /// What the URLs of repositories under --git begin with; `local:` unless set
-    #[arg(long, env = "LARDER_LOCAL_ORIGINS", global = true, hide_short_help = true, value_name = "URL")]
+    /// What the URLs of repositories under --git begin with [default: local:]
+    #[arg(long, env = "LARDER_LOCAL_ORIGINS", global = true, value_name = "URL")]
     pub local_origins: Option<String>,
-    /// How often repositories under --git are looked at for a new snapshot; 0s for never
-    #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, hide_short_help = true, value_name = "TIME")]
+    /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 1m]
+    #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, value_name = "TIME")]
     pub snapshot_interval: Option<Span>,
     /// Access log of the web server in front, in larder's format; its hits are counted
-    #[arg(long, env = "LARDER_ACCESS_LOG", global = true, hide_short_help = true, value_name = "FILE")]
+    #[arg(long, env = "LARDER_ACCESS_LOG", global = true, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
-    /// Connections at once, in all
-    #[arg(long, env = "LARDER_MAX_CONNECTIONS", global = true, hide_short_help = true, value_name = "N")]
+    /// Connections at once, in all [default: 1024]
+    #[arg(long, env = "LARDER_MAX_CONNECTIONS", global = true, value_name = "N")]
     pub max_connections: Option<usize>,
-    /// Connections at once from one address
-    #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", global = true, hide_short_help = true, value_name = "N")]
+    /// Connections at once from one address [default: 256]
+    #[arg(long, env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", global = true, value_name = "N")]
     pub max_connections_per_address: Option<usize>,
     /// URL of the server that `larder get` asks for a SWHID: `LARDER_SERVER`; its flag is that command's own
     #[arg(skip = std::env::var("LARDER_SERVER").ok())]

@@ -27,6 +27,8 @@ struct Shared {
     done: AtomicU64,
     found: AtomicU64,
     found_all: AtomicBool,
+    /// How often each object is counted; 0 while bytes are.
+    passes: AtomicU8,
 }
 
 /// Why a cook was told to end.
@@ -48,13 +50,36 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How far a cook has come, in bytes of the tar stream (also for `tar.gz`).
+/// What a cook's progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of the stream before it is compressed.
+    Bytes,
+    /// Objects of a history.
+    Objects,
+}
+
+impl Unit {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Objects => "objects",
+        }
+    }
+}
+
+/// How far a cook has come: of a tree or a content in bytes of its stream before it is compressed, of a
+/// history in objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes written.
+    /// Bytes or objects written.
     pub done: u64,
-    /// Bytes that there will be; `None` until the walk has seen the whole tree.
+    /// How many there will be; `None` until the walk has seen all.
     pub total: Option<u64>,
+    /// What is counted.
+    pub unit: Unit,
     /// The same for people.
     pub message: &'static str,
 }
@@ -86,7 +111,19 @@ impl Control {
             Some(total) if done < total => "cooking",
             Some(_) => "written",
         };
-        Progress { done, total, message }
+        match u64::from(self.0.passes.load(Ordering::Relaxed)) {
+            0 => Progress { done, total, unit: Unit::Bytes, message },
+            passes => {
+                Progress { done: done / passes, total: total.map(|all| all / passes), unit: Unit::Objects, message }
+            }
+        }
+    }
+
+    /// A history has so many objects, and each is worked at so many times.
+    pub(crate) fn set_objects(&self, count: u64, passes: u8) {
+        self.0.passes.store(passes, Ordering::Relaxed);
+        self.set_found(count * u64::from(passes));
+        self.set_found_all();
     }
 
     /// Bytes of the tar stream that the walk has found so far.
@@ -115,6 +152,14 @@ mod tests {
         control.add_done(4);
         assert_eq!((control.progress().done, control.progress().total), (4, None));
         control.set_found_all();
-        assert_eq!(control.progress(), Progress { done: 4, total: Some(10), message: "cooking" });
+        assert_eq!(control.progress(), Progress { done: 4, total: Some(10), unit: Unit::Bytes, message: "cooking" });
+    }
+
+    #[test]
+    fn objects_that_are_worked_at_twice_are_counted_once() {
+        let control = Control::default();
+        control.set_objects(10, 2);
+        control.add_done(7);
+        assert_eq!(control.progress(), Progress { done: 3, total: Some(10), unit: Unit::Objects, message: "cooking" });
     }
 }

@@ -28,7 +28,7 @@ mod worker;
 pub(crate) mod zip;
 pub(crate) mod zstandard;
 
-pub use control::{Control, Progress, Reason};
+pub use control::{Control, Progress, Reason, Unit};
 pub use error::CookError;
 pub(crate) use history::gitfast;
 pub use raw::raw;

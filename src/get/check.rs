@@ -6,6 +6,8 @@ use crate::verify::{self, Input, Proof};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is to be checked.
 pub(super) struct Check {
@@ -16,9 +18,27 @@ pub(super) struct Check {
     pub(super) digest: Option<String>,
     /// Whether the ids are recomputed too.
     pub(super) ids: bool,
+    /// How many bytes were read for them, where they are read in order.
+    pub(super) read: Arc<AtomicU64>,
+}
+
+/// Counts what is read.
+struct Counted<'a>(&'a File, &'a AtomicU64);
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(out)?;
+        self.1.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 impl Check {
+    /// Whether the bundle is read once, from its first byte to its last.
+    pub(super) fn is_read_in_order(&self) -> bool {
+        self.ids && verify::is_streaming(self.key.format())
+    }
+
     /// # Errors
     /// What is wrong, in words.
     pub(super) fn run(mut self) -> Result<(), String> {
@@ -36,7 +56,13 @@ impl Check {
             return Ok(());
         }
         let format = self.key.format();
-        let found = verify::bundle(format, Input::File(&self.file)).map_err(|error| error.to_string())?;
+        let found = if self.is_read_in_order() {
+            self.file.rewind().map_err(|error| format!("it cannot be read: {error}"))?;
+            verify::bundle(format, Input::Stream(&mut Counted(&self.file, &self.read)))
+        } else {
+            verify::bundle(format, Input::File(&self.file))
+        };
+        let found = found.map_err(|error| error.to_string())?;
         verify::agrees(&found, format, &self.key.swhid(), self.proof.as_ref()).map_err(|error| error.to_string())
     }
 }

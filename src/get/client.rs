@@ -2,6 +2,7 @@
 //! be hostile: what is read of it is capped, and what it says is cleaned before anybody sees it.
 
 use super::GetError;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -53,6 +54,23 @@ const MAX_BODY: usize = 1 << 20;
 /// The most characters of a server's words that are shown.
 const MAX_WORDS: usize = 300;
 
+/// Looks names up as the system does, and says of a failure that it is one of that.
+struct Names;
+
+/// A name that leads nowhere: mistyped, mostly.
+#[derive(Debug, thiserror::Error)]
+#[error("no such host: {0}")]
+struct NoSuchHost(std::io::Error);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            Ok(Box::new(found.map_err(NoSuchHost)?.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
+}
+
 /// What went wrong with one request.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -82,6 +100,7 @@ impl Client {
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(patience.connect)
             .read_timeout(patience.read)
+            .dns_resolver(Names)
             .redirect(Policy::custom(|attempt| {
                 if attempt.previous().len() > MAX_REDIRECTS {
                     return attempt.error("too many redirects");
@@ -155,10 +174,24 @@ impl<'a> Retries<'a> {
 /// What failed in sending a request or reading its answer.
 pub(super) fn fault(error: &reqwest::Error) -> Fault {
     let why = causes(error);
-    if error.is_builder() || error.is_redirect() || is_tls(error) {
+    if error.is_builder() || error.is_redirect() || is_tls(error) || is_mistyped(error) {
         return Fault::Final(GetError::Network(why));
     }
     Fault::passing(why)
+}
+
+/// Whether the host has no address at all. A name server that did not answer is not one that said no; of the
+/// two only the words tell (`EAI_AGAIN` of `getaddrinfo`, in glibc's and in musl's).
+fn is_mistyped(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        if let Some(NoSuchHost(said)) = one.downcast_ref() {
+            let said = said.to_string();
+            return !(said.contains("Temporary failure") || said.contains("Try again"));
+        }
+        cause = one.source();
+    }
+    false
 }
 
 /// Whether TLS itself refused, a certificate mostly: trying again changes nothing.

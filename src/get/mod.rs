@@ -31,10 +31,15 @@ use part::Part;
 use reqwest::StatusCode;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often a bundle that was there a moment ago, and is gone, is asked for again.
 const ROUNDS: u32 = 3;
+
+/// How often a check is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What to get, and what to make of it.
 #[derive(Clone, Debug)]
@@ -67,10 +72,12 @@ pub enum Step<'a> {
     Cooking {
         /// The server's words.
         message: &'a str,
-        /// Bytes cooked.
+        /// Bytes or objects cooked.
         done: u64,
-        /// Bytes that there will be, once that is known.
+        /// How many there will be, once that is known.
         total: Option<u64>,
+        /// Whether objects are counted, and not bytes.
+        objects: bool,
     },
     /// It comes in.
     Downloading {
@@ -80,7 +87,12 @@ pub enum Step<'a> {
         total: Option<u64>,
     },
     /// Its ids are recomputed.
-    Verifying,
+    Verifying {
+        /// Bytes looked through.
+        done: u64,
+        /// Bytes of the bundle; `None` where it is not read from the first byte to the last.
+        total: Option<u64>,
+    },
     /// It is extracted.
     Extracting,
     /// Something failed, and is tried again.
@@ -148,10 +160,16 @@ pub async fn get(order: &Order, tell: &Tell<'_>) -> Result<Got, GetError> {
     let resumed_from = part.size();
     loop {
         let digest = obtain(&client, &order.target, &mut part, tell).await?;
-        tell(&Step::Verifying);
         let proof = if order.verify { proof(&client, &order.target, tell).await? } else { None };
-        let checked = check::Check { file: part.file()?, key: order.target.key(), proof, digest, ids: order.verify };
-        match blocking(move || checked.run()).await {
+        let check = check::Check {
+            file: part.file()?,
+            key: order.target.key(),
+            proof,
+            digest,
+            ids: order.verify,
+            read: Arc::default(),
+        };
+        match checked(check, part.size(), tell).await {
             Ok(()) => break,
             // An earlier part may have been of other bytes, whatever the server says: all anew, once.
             Err(_) if part.is_patched() => part.restart(None)?,
@@ -169,6 +187,20 @@ pub async fn get(order: &Order, tell: &Tell<'_>) -> Result<Got, GetError> {
         None => part.remove()?,
     }
     Ok(Got { size, resumed_from: if resumed_from <= size { resumed_from } else { 0 } })
+}
+
+/// Runs a check, and tells how far it is.
+async fn checked(check: check::Check, size: u64, tell: &Tell<'_>) -> Result<(), String> {
+    let (read, total) = (Arc::clone(&check.read), check.is_read_in_order().then_some(size));
+    let running = blocking(move || check.run());
+    tokio::pin!(running);
+    loop {
+        tell(&Step::Verifying { done: read.load(Ordering::Relaxed), total });
+        tokio::select! {
+            result = &mut running => return result,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
 }
 
 /// The file for a bundle of which only the folder is wanted, `DIR.tar.gz`.

@@ -21,6 +21,8 @@ pub(super) struct Part {
     size: u64,
     /// Whether its bytes came in more than one answer.
     patched: bool,
+    /// Whether the file has another name, or none, by now.
+    ended: bool,
 }
 
 impl Part {
@@ -43,7 +45,8 @@ impl Part {
         })?;
         let size = file.metadata().map_err(local("look at", &path))?.len();
         let etag = fs::read_to_string(&etag_path).ok().filter(|etag| is_strong(etag));
-        let mut part = Self { file, name: name.to_owned(), path, etag_path, etag, size, patched: size > 0 };
+        let mut part =
+            Self { file, name: name.to_owned(), path, etag_path, etag, size, patched: size > 0, ended: false };
         if part.etag.is_none() {
             part.restart(None)?;
         }
@@ -93,9 +96,10 @@ impl Part {
     }
 
     /// Gives the file its name.
-    pub(super) fn finish(self) -> Result<(), GetError> {
+    pub(super) fn finish(mut self) -> Result<(), GetError> {
         self.file.sync_all().map_err(local("write", &self.path))?;
         fs::rename(&self.path, &self.name).map_err(local("write", &self.name))?;
+        self.ended = true;
         sync_folder(&self.name)?;
         remove_if_there(&self.etag_path)
     }
@@ -107,11 +111,22 @@ impl Part {
     }
 
     /// Keeps what is not what it should be under a name that nobody takes for it; gives that.
-    pub(super) fn put_aside(self) -> Result<PathBuf, GetError> {
+    pub(super) fn put_aside(mut self) -> Result<PathBuf, GetError> {
         let bad = self.name.with_added_extension("bad");
         fs::rename(&self.path, &bad).map_err(local("write", &bad))?;
+        self.ended = true;
         remove_if_there(&self.etag_path)?;
         Ok(bad)
+    }
+}
+
+/// What nothing was downloaded into does not stay behind.
+impl Drop for Part {
+    fn drop(&mut self) {
+        // The lock is still held: no other larder has the file now.
+        if !self.ended && self.size == 0 {
+            let _ = remove_if_there(&self.path).and_then(|()| remove_if_there(&self.etag_path));
+        }
     }
 }
 
@@ -151,6 +166,7 @@ mod tests {
         part.write(b"1234").unwrap();
         assert!(Part::open(&name).is_err(), "it is locked");
         drop(part);
+        assert!(name.with_added_extension("part").exists());
         let part = Part::open(&name).unwrap();
         assert_eq!((part.size(), part.etag()), (4, Some("\"a-1\"")));
         drop(part);
@@ -161,5 +177,18 @@ mod tests {
         part.finish().unwrap();
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!((left, fs::read(&name).unwrap()), (vec!["x.tar".into()], b"56".to_vec()));
+    }
+
+    #[test]
+    fn a_part_that_nothing_came_into_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("x.raw");
+        let mut part = Part::open(&name).unwrap();
+        part.restart(Some("\"a-1\"")).unwrap();
+        drop(part);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // A bundle of no bytes is a bundle.
+        Part::open(&name).unwrap().finish().unwrap();
+        assert_eq!(fs::read(&name).unwrap(), b"");
     }
 }

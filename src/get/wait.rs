@@ -38,6 +38,8 @@ struct Progress {
     message: String,
     done: u64,
     total: Option<u64>,
+    /// What is counted; bytes where a server does not say.
+    unit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,11 +65,15 @@ impl StatusBody {
                 None => "the server does not say why".to_owned(),
             }))),
             Some("new" | "pending") => {
-                let step = match &self.progress {
-                    Some(at) => (clean(&at.message), at.done, at.total),
-                    None => ("waiting for the cook".to_owned(), 0, None),
-                };
-                tell(&Step::Cooking { message: &step.0, done: step.1, total: step.2 });
+                match &self.progress {
+                    Some(at) => {
+                        let objects = at.unit.as_deref() == Some("objects");
+                        tell(&Step::Cooking { message: &clean(&at.message), done: at.done, total: at.total, objects });
+                    }
+                    None => {
+                        tell(&Step::Cooking { message: "waiting for the cook", done: 0, total: None, objects: false });
+                    }
+                }
                 Ok(Standing::Cooking)
             }
             None => Ok(Standing::Gone),

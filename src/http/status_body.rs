@@ -59,6 +59,7 @@ struct ProgressBody {
     message: &'static str,
     done: u64,
     total: Option<u64>,
+    unit: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,7 +92,12 @@ pub fn status_body<'a>(
         swhid: key.swhid().to_string(),
         format: key.format().ext(),
         status: bundle.map(|bundle| bundle.status.as_str()),
-        progress: progress.map(|at| ProgressBody { message: at.message, done: at.done, total: at.total }),
+        progress: progress.map(|at| ProgressBody {
+            message: at.message,
+            done: at.done,
+            total: at.total,
+            unit: at.unit.as_str(),
+        }),
         size: file.map(|file| file.size),
         sha256: done.and_then(|bundle| bundle.sha256).map(|digest| hex(&digest)),
         blake3: file.map(|file| hex(&file.blake3)),

@@ -130,3 +130,94 @@ fn completions_and_manual_pages_are_made_for_every_command() {
     }
     assert!(text(&larder(data.path(), &["man"])).contains(".TH larder"));
 }
+
+#[test]
+fn the_name_of_the_file_says_the_format_and_never_another_than_was_asked_for() {
+    let (fixture, data) = (fixture("plain"), TempDir::new().unwrap());
+    let (git, key) = (fixture.path.to_str().unwrap(), directory(&fixture));
+    let place = |name: &str| data.path().join(name).to_str().unwrap().to_owned();
+    text(&larder(data.path(), &["cook", &key, "--git", git, "-o", &place("x.zip")]));
+    assert!(std::fs::read(place("x.zip")).unwrap().starts_with(b"PK"));
+    let zip = format!("{key}.zip");
+    text(&larder(data.path(), &["cook", &zip, "--git", git, "-o", &place("x")]));
+    let refused = larder(data.path(), &["cook", &zip, "--git", git, "-o", &place("x.tar.gz")]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && error.contains("zip bundle"), "{error}");
+    assert!(!data.path().join("x.tar.gz").exists());
+
+    let server = Server::start(&data.path().join("served"), &[&fixture.path], &[]);
+    let url = format!("http://{}/vault/{key}", server.address);
+    text(&larder(data.path(), &["get", &url, "-o", &place("y.tar.zst")]));
+    assert!(std::fs::read(place("y.tar.zst")).unwrap().starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    let refused = larder(data.path(), &["get", &format!("{url}.tar"), "-o", &place("y.zip")]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn no_bundle_is_written_to_a_terminal() {
+    let (fixture, data) = (fixture("plain"), TempDir::new().unwrap());
+    let url = format!("http://127.0.0.1:9/vault/{}", directory(&fixture));
+    for command in [format!("cook {} -o -", directory(&fixture)), format!("get {url} -o -")] {
+        let line = format!("{} {command}", env!("CARGO_BIN_EXE_larder"));
+        // `script` gives the program a terminal.
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("LARDER_DATA", data.path());
+        let output = script.stdin(std::process::Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("not for a terminal"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_given_up_on_at_once_and_leaves_no_part() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("http://no-such-host.invalid/vault/directory/{}", "1".repeat(40));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(["get", &url]).current_dir(folder.path()).env("NO_PROXY", "*");
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(6) && error.contains("no such host"), "{error}");
+    assert!(!error.contains("again in"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_pinned_is_not_removed_and_the_command_says_why() {
+    let (fixture, data) = (fixture("plain"), TempDir::new().unwrap());
+    let revision = fixture.cookable().find(|id| id.kind.as_str() == "revision").unwrap();
+    let key = format!("revision/{}", revision.id);
+    text(&larder(data.path(), &["cook", &key, "--git", fixture.path.to_str().unwrap()]));
+    let listed = text(&larder(data.path(), &["list", "directory"]));
+    let other = listed.split_whitespace().next().unwrap();
+    text(&larder(data.path(), &["pin", &key]));
+    for (named, words) in [(key.as_str(), "is pinned: `larder unpin"), (other, "which is pinned")] {
+        let output = larder(data.path(), &["remove", named]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(4) && error.contains(words), "{named}: {error}");
+    }
+    assert_eq!(text(&larder(data.path(), &["list"])).lines().count(), 2);
+    text(&larder(data.path(), &["unpin", &key]));
+    assert_eq!(text(&larder(data.path(), &["remove", &key, other])), "removed 2 of 2\n");
+}
+
+#[test]
+fn a_list_is_sorted_and_cut_off_as_asked() {
+    let (plain, sizes, data) = (fixture("plain"), fixture("sizes"), TempDir::new().unwrap());
+    for (fixture, ext) in [(&plain, "tar"), (&sizes, "tar"), (&plain, "tar.gz")] {
+        let key = format!("{}.{ext}", directory(fixture));
+        text(&larder(data.path(), &["cook", &key, "--git", fixture.path.to_str().unwrap()]));
+    }
+    let sizes_of = |args: &[&str]| -> Vec<u64> {
+        let listed = text(&larder(data.path(), &[&["list", "--json"], args].concat()));
+        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["size"].as_u64().unwrap();
+        listed.lines().map(line).collect()
+    };
+    let sorted = sizes_of(&["--sort", "size"]);
+    assert!(sorted.len() == 3 && sorted.is_sorted_by(|a, b| a > b), "{sorted:?}");
+    assert_eq!(sizes_of(&["--sort", "size", "--limit", "2"]), sorted[..2]);
+    assert_eq!(sizes_of(&["--limit", "1"]).len(), 1);
+    let places = |line: &str| line.find(" 0  2").map(|place| (line.len(), place));
+    let lines = text(&larder(data.path(), &["list"]));
+    let places: Vec<_> = lines.lines().map(places).collect();
+    assert!(places.iter().all(|place| place.is_some() && place == &places[0]), "the columns are aligned:\n{lines}");
+}

@@ -82,8 +82,8 @@ fn attempt(order: &Order<'_>, refs: &Refs, distrusted: Option<&Distrusted>) -> R
     let control = order.control;
     let reached = reach(order.archive, refs, order.threads, distrusted.is_none(), control)?;
     let followed = reached.followed;
-    control.set_found(2 * reached.objects.len() as u64);
-    control.set_found_all();
+    // Each is copied, then resolved and hashed.
+    control.set_objects(reached.objects.len() as u64, 2);
     let mut reader = order.archive.reader();
     let elsewhere = |id: &Sha1Git| {
         distrusted.is_none_or(|ids| ids.contains(id)) || refs.made.as_ref().is_some_and(|made| made.id == *id)
