@@ -46,7 +46,7 @@ enum Sort {
 }
 
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
-    let mut list = List { args, base: base(settings), people: std::io::stdout().is_terminal(), count: 0, bytes: 0 };
+    let mut lines = List { args, base: base(settings), people: std::io::stdout().is_terminal(), count: 0, bytes: 0 };
     let mut held = Vec::new();
     let catalogue = rooms::read_catalogue(settings)?;
     let limit = args.limit.unwrap_or(usize::MAX);
@@ -59,10 +59,10 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
             after = Some((last.key.id(), last.key.format()));
             if args.sort == Sort::Id {
                 for bundle in page {
-                    if list.count == limit {
+                    if lines.count == limit {
                         break 'kinds;
                     }
-                    list.show(&bundle)?;
+                    lines.show(&bundle)?;
                 }
             } else {
                 held.extend(page);
@@ -71,9 +71,9 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
         }
     }
     for bundle in &held {
-        list.show(bundle)?;
+        lines.show(bundle)?;
     }
-    list.end()
+    lines.end()
 }
 
 /// Sorts what is held, and forgets what is beyond the limit.
