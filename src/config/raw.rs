@@ -100,7 +100,7 @@ pub struct Raw {
     /// What the URLs of repositories under --git begin with [default: local:]
     #[arg(long, env = "LARDER_LOCAL_ORIGINS", global = true, value_name = "URL")]
     pub local_origins: Option<String>,
-    /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 1m]
+    /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 2s]
     #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, value_name = "TIME")]
     pub snapshot_interval: Option<Span>,
     /// Access log of the web server in front, in larder's format; its hits are counted
