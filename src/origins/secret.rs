@@ -283,4 +283,40 @@ mod tests {
         let key = Credential::SshKey { file: path, known_hosts: None };
         assert!(checked(&key, "https://example.org/x", "8.8.8.8:443").is_err());
     }
+
+    /// What the helper says when git asks it so.
+    fn helped(action: &str, asked: &str, token: &Path) -> String {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let script = HELPER.strip_prefix("credential.helper=!").unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &format!("{script} \"$@\""), script, action])
+            .env("LARDER_TOKEN_FILE", token)
+            .env("LARDER_TOKEN_USER", "me")
+            .env("LARDER_TOKEN_HOST", "example.org:8443")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that has nothing to say may not listen to the end.
+        let _ = child.stdin.take().unwrap().write_all(asked.as_bytes());
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn the_helper_answers_for_one_host_and_stores_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), "a token", r"se$cret\n'x %s", 0o600);
+        let asked = |host: &str| format!("protocol=https\nhost={host}\npath=x\nwwwauth[]=Basic realm=\"x\"\n\n");
+        let answer = "username=me\npassword=se$cret\\n'x %s\n";
+        assert_eq!(helped("get", &asked("example.org:8443"), &path), answer);
+        for host in ["example.org", "example.org:443", "evil.example.org:8443", "example.org:8443.evil", ""] {
+            assert_eq!(helped("get", &asked(host), &path), "", "{host}");
+        }
+        for action in ["store", "erase", ""] {
+            assert_eq!(helped(action, &asked("example.org:8443"), &path), "", "{action}");
+        }
+        assert_eq!(helped("get", "protocol=https\n\nhost=example.org:8443\n", &path), "");
+        assert_eq!(helped("get", &asked("example.org:8443"), &folder.path().join("none")), "");
+    }
 }
