@@ -165,6 +165,11 @@ impl Locals {
             };
             self.told.remove(url);
             let before = origin.as_ref().and_then(|origin| origin.snapshot);
+            let now = self.catalogue.origin(url)?.and_then(|origin| origin.snapshot);
+            if now != before {
+                // Somebody visited it meanwhile, and may have seen what is newer: the next look will tell.
+                return Ok(false);
+            }
             if before != Some(manifest.id()) {
                 let id = self.catalogue.add_snapshot(&manifest, before.as_ref())?;
                 self.catalogue.add_origin(url, true, clock())?;

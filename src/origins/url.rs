@@ -74,7 +74,7 @@ pub enum UrlError {
     #[error("an origin is a URL like https://example.org/project.git")]
     Malformed,
     /// With a user's name or a password.
-    #[error("the URL of an origin holds no password, and a user's name only with ssh")]
+    #[error("the URL of an origin holds no password (--token-file names one), and a user's name only with ssh")]
     Credentials,
     /// A transport that the settings do not allow.
     #[error("the transport {0} is not among origin_transports")]
