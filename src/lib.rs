@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `address` `time` `key` `bundle` `limits` | plain data |
+//! | 0 | `address` `time` `key` `bundle` `limits` `escaped` | plain data |
 //! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, task, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
@@ -31,6 +31,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod cook;
+pub mod escaped;
 pub mod fsck;
 pub mod gc;
 pub mod get;

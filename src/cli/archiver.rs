@@ -9,6 +9,7 @@ use crate::archiver::source::Source;
 use crate::archiver::task::{Alias, Fetched, State, Task};
 use crate::catalogue::{Access, Catalogue, Placement, PlacementState, TaskOrder};
 use crate::config::Settings;
+use crate::escaped::Escaped;
 use crate::store::Store;
 use crate::time::Timestamp;
 use anyhow::{Context, bail};
@@ -103,7 +104,8 @@ fn tasks(settings: &Settings, limit: u32, json: bool) -> anyhow::Result<()> {
             super::print_json(&body(Some(&task), &alias))?;
         } else {
             let why = task.fault.map_or_else(String::new, |fault| format!("  {}: {}", fault.code, fault.message));
-            super::print(&format!("{}  {:<7} {}{why}\n", task.id, task.state, alias.wanted.url))?;
+            let line = format!("{}  {:<7} {}{why}", task.id, task.state, alias.wanted.url);
+            super::print(&format!("{}\n", Escaped(line)))?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::rooms;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
+use crate::escaped::Escaped;
 use crate::fsck::{self, Event, Fault, Finding, Order, Report};
 use crate::store::{Met, Store};
 use crate::time::Timestamp;
@@ -53,7 +54,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     expect_larder(settings, args.repair)?;
     let (store, before) = open(settings, args.repair)?;
     let Some(_lock) = fsck::lock(&settings.data)? else {
-        eprintln!("larder: another fsck is running in {}", settings.data.display());
+        super::complain(format_args!("another fsck is running in {}", settings.data.display()));
         return Ok(BUSY.into());
     };
     let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Write)?;
@@ -144,7 +145,7 @@ impl Screen {
             }
             Event::Found(finding) => {
                 // A reader that went away does not end a repair in the middle.
-                let printed = self.bar.suspend(|| super::print(&format!("{finding}\n")));
+                let printed = self.bar.suspend(|| super::print(&format!("{}\n", Escaped(&finding))));
                 self.broken = self.broken.take().or(printed.err());
             }
             Event::Checked(progress) => {

@@ -46,7 +46,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     let _lock;
     if !args.dry_run {
         let Some(lock) = gc::Lock::take(&settings.data)? else {
-            eprintln!("larder: another collection is running in {}", settings.data.display());
+            super::complain(format_args!("another collection is running in {}", settings.data.display()));
             return Ok(BUSY.into());
         };
         _lock = lock;

@@ -3,6 +3,7 @@
 
 use super::named::Named;
 use super::output;
+use crate::escaped::Escaped;
 use crate::get::{self, GetError, Got, Order, Patience, Step, Target};
 use crate::key::Format;
 use anyhow::Context;
@@ -120,7 +121,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
     match got {
         None => Ok(INTERRUPTED.into()),
         Some(Err(error)) => {
-            eprintln!("larder: {error}");
+            super::complain(Escaped(&error));
             Ok(code(&error).into())
         }
         Some(Ok(got)) => report(args, &order, got).map(|()| ExitCode::SUCCESS),
@@ -210,10 +211,11 @@ impl Show {
         bar.set_style(ProgressStyle::with_template(template).expect(LEGAL));
         bar.set_length(total.unwrap_or(done));
         bar.set_position(done);
-        bar.set_message(words);
+        bar.set_message(Escaped(words).to_string());
     }
 
     fn line(&self, words: &str) {
+        let words = &*Escaped(words).to_string();
         if let Some(bar) = &self.bar {
             return bar.println(words);
         }

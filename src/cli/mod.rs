@@ -29,14 +29,18 @@ mod systemd;
 mod verify;
 
 use crate::config::{Raw, Settings};
+use crate::escaped::{self, Escaped, Lines};
 use crate::key::{BundleKey, Format, ParseError, Swhid};
 use anyhow::Context;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -163,14 +167,14 @@ impl Cli {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::read(shown::parsed().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = shown::parsed().try_get_matches().and_then(Cli::read).unwrap_or_else(|error| exit(&error));
     start_log();
     survive_file_size_limit();
     match run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("larder: {error:#}");
+            complain(words_of(&error));
             ExitCode::FAILURE
         }
     }
@@ -187,6 +191,16 @@ fn survive_file_size_limit() {
     };
     if let Err(error) = handle() {
         tracing::warn!(%error, "a limit on the size of files would end this process");
+    }
+}
+
+/// Ends the program as clap does, for help or because the command line is wrong. It shows what was
+/// written, so it is asked once more with nothing in it that begins a line or steers a terminal.
+fn exit(error: &clap::Error) -> ! {
+    let shown = std::env::args_os().map(|arg| Escaped(arg.to_string_lossy()).to_string());
+    match shown::parsed().try_get_matches_from(shown).and_then(Cli::read) {
+        Err(error) => error.exit(),
+        Ok(_) => error.exit(),
     }
 }
 
@@ -254,7 +268,15 @@ fn start_log() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // No value, whoever wrote it, begins a line of its own or steers a terminal.
+        .fmt_fields(
+            debug_fn(|out, field, value| match field.name() {
+                "message" => write!(out, "{}", Escaped(format_args!("{value:?}"))),
+                name => write!(out, "{name}={}", Escaped(format_args!("{value:?}"))),
+            })
+            .delimited(" "),
+        );
     tracing_subscriber::registry().with(filter).with(lines).init();
     // The second call of a process, if there were one, would have failed above.
     let _ = LOG.set(handle);
@@ -267,12 +289,27 @@ fn set_log(filter: &str) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(write!(std::io::stdout().lock(), "{}", Lines(text))?)
 }
 
 /// Prints a value as one line of JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string(value)?))
+    print(&format!("{}\n", escaped::json(&serde_json::to_string(value)?)))
+}
+
+/// Says on standard error what went wrong.
+fn complain(words: impl Display) {
+    eprintln!("larder: {}", Lines(words));
+}
+
+/// An error and its causes. What is wrong in a file of settings is shown in lines of its own; all else,
+/// which may hold names from outside, is one line.
+fn words_of(error: &anyhow::Error) -> String {
+    let words = error.chain().map(|cause| match cause.downcast_ref::<toml::de::Error>() {
+        Some(cause) => cause.to_string(),
+        None => Escaped(cause).to_string(),
+    });
+    words.collect::<Vec<_>>().join(": ")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

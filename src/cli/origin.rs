@@ -3,6 +3,7 @@
 use super::rooms;
 use crate::catalogue::{Credential, Origin};
 use crate::config::Settings;
+use crate::escaped::Escaped;
 use crate::http::origins::origin_body;
 use crate::key::{ObjectKind, Swhid};
 use crate::origins::{DEFAULT_USER, OriginError, Origins, UrlError, Visited};
@@ -189,7 +190,7 @@ fn visit_one(origins: &Origins, url: &str) -> anyhow::Result<u8> {
 /// Says what came of a visit, and gives the exit code that it calls for.
 fn report(url: &str, visited: Visited) -> anyhow::Result<u8> {
     if let Some(failure) = visited.failure {
-        super::print(&format!("{} failed: {failure}\n", shown(url)))?;
+        super::print(&format!("{} failed: {}\n", shown(url), Escaped(failure)))?;
         return Ok(1);
     }
     if let crate::catalogue::Outcome::Full(id) = visited.visit.outcome {
@@ -222,7 +223,7 @@ fn line(origin: &Origin) -> String {
         .map_or_else(|| "no snapshot".to_owned(), |id| Swhid { kind: ObjectKind::Snapshot, id }.to_string());
     let visited = origin.visited_at.map_or_else(|| "never visited".to_owned(), |at| at.to_string());
     let local = if origin.local { " local" } else { "" };
-    format!("{} {snapshot} {visited}{local}\n", origin.url)
+    format!("{} {snapshot} {visited}{local}\n", Escaped(&origin.url))
 }
 
 fn remove(origins: &Origins, urls: &[String]) -> anyhow::Result<ExitCode> {

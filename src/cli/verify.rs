@@ -2,6 +2,7 @@
 //! is told from the file, and the exit codes; opens no store and no catalogue.
 
 use super::output::format_of_name;
+use crate::escaped::Escaped;
 use crate::key::{Format, ObjectKind, Swhid};
 use crate::verify::{self, Checked, Differs, Input, Proof, VerifyError};
 use anyhow::Context;
@@ -93,9 +94,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })?;
     }
     match error {
-        Some(error) => eprintln!("larder: {}: {error}", args.file.display()),
+        Some(error) => super::complain(Escaped(format_args!("{}: {error}", args.file.display()))),
         None if args.json => {}
-        None => super::print(&format!("{}: verified as {} ({format})\n", args.file.display(), args.swhid))?,
+        None => {
+            let file = Escaped(args.file.display());
+            super::print(&format!("{file}: verified as {} ({format})\n", args.swhid))?;
+        }
     }
     Ok(code.into())
 }

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("key", 0),
     ("bundle", 0),
     ("limits", 0),
+    ("escaped", 0),
     ("archive::object", 1),
     ("archive::snapshot", 1),
     ("archive::git::reftable", 1),
