@@ -18,7 +18,8 @@ pub enum Place {
     Elsewhere,
 }
 
-/// An entry of a pack. Keeps the pack's bytes within reach, though git may delete the file.
+/// An entry of a pack whose index is open. Keeps the pack's bytes within reach, though git may delete
+/// the file.
 #[derive(Clone)]
 pub struct PackedEntry {
     pub(super) pack: Arc<Pack>,

@@ -52,6 +52,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
         Err(error) => clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{error:#}\n")).exit(),
     };
     let archive = rooms::archive(settings)?;
+    archive.wait_for_scans();
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     kitchen.recover();
     let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.catalogue());

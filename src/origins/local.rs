@@ -71,7 +71,14 @@ impl Locals {
         let mut new = 0;
         // One from the beginning to the end of a look.
         let archive = self.repositories.archive();
-        for (url, repository) in self.all(&archive) {
+        let all = match self.all(&archive) {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(%error, "no snapshots of repositories were taken: it cannot be said which there are");
+                return Ok(0);
+            }
+        };
+        for (url, repository) in all {
             if stop() {
                 break;
             }
@@ -87,7 +94,11 @@ impl Locals {
     /// Takes snapshots until there is one of this id; `false` when no repository has it now.
     pub fn look_for(&mut self, id: &Sha1Git, clock: &dyn Fn() -> Timestamp) -> Result<bool, CatalogueError> {
         let archive = self.repositories.archive();
-        for (url, repository) in self.all(&archive) {
+        let all = self.all(&archive).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no repository was looked at: it cannot be said which there are");
+            Vec::new()
+        });
+        for (url, repository) in all {
             if self.look_at(&archive, &repository, &url, clock)? && self.catalogue.has_snapshot(id)? {
                 return Ok(true);
             }
@@ -99,13 +110,27 @@ impl Locals {
     /// `None` when there is no such repository.
     pub fn visit(&mut self, url: &str, clock: &dyn Fn() -> Timestamp) -> Result<Option<Visited>, CatalogueError> {
         let archive = self.repositories.archive();
-        let mut all = self.all(&archive).into_iter();
-        let Some((_, repository)) = all.find(|(known, _)| known == url) else { return Ok(None) };
         let origin = self.catalogue.origin(url)?;
         if origin.as_ref().is_some_and(|origin| !origin.local) {
             return Ok(None);
         }
+        let is_known = origin.is_some();
         let before = origin.and_then(|origin| origin.snapshot);
+        let repository = match self.all(&archive) {
+            Ok(all) => all.into_iter().find(|(known, _)| known == url).map(|(_, repository)| repository),
+            // It may be there, or be gone: that is a visit that failed.
+            Err(error) if is_known => {
+                let error = VisitError::Archive(error);
+                let outcome = Outcome::Failed(error.public());
+                let visit = self.catalogue.visited(url, &outcome, clock())?;
+                return Ok(visit.map(|visit| Visited { visit, new: false, failure: Some(error) }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be said which repositories there are");
+                return Ok(None);
+            }
+        };
+        let Some(repository) = repository else { return Ok(None) };
         let stamp = repository.stamp();
         let (outcome, failure) = match take(&archive, &repository) {
             Ok(manifest) => (Outcome::Full(self.catalogue.add_snapshot(&manifest, before.as_ref())?), None),
@@ -121,10 +146,10 @@ impl Locals {
     }
 
     /// The repositories that are not mirrors, by URL.
-    fn all(&self, archive: &GitArchive) -> Vec<(String, Repository)> {
+    fn all(&self, archive: &GitArchive) -> Result<Vec<(String, Repository)>, ArchiveError> {
         let mirrors = self.mirrors.canonicalize().unwrap_or_else(|_| self.mirrors.clone());
-        let all = archive.repositories().into_iter().filter(|repository| !repository.is_below(&mirrors));
-        all.map(|repository| (self.url(&repository), repository)).collect()
+        let all = archive.repositories()?.into_iter().filter(|repository| !repository.is_below(&mirrors));
+        Ok(all.map(|repository| (self.url(&repository), repository)).collect())
     }
 
     fn url(&self, repository: &Repository) -> String {

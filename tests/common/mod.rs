@@ -7,6 +7,7 @@
 pub(crate) mod client;
 pub(crate) mod contents;
 pub(crate) mod disk;
+pub(crate) mod faults;
 pub(crate) mod fixtures;
 pub(crate) mod kitchenware;
 pub(crate) mod nginx;

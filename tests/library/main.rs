@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod archive_faults;
 mod archive_git;
+mod archive_hostile;
 mod catalogue;
 mod catalogue_model;
 mod fixtures;

@@ -1,15 +1,24 @@
 //! Finds the `objects` directories under the given paths: of repositories, bare or not, at any
 //! depth, of worktrees, and those that alternates name.
 //!
-//! **Invariant: nothing outside the given paths is read.** Symlinks, `.git` files, `commondir` and
-//! alternates are followed to where they really lead, and left alone with a warning when that is
-//! outside. A path that was given may itself be a worktree whose repository lies elsewhere: naming
-//! it allows it.
+//! **Invariant: nothing is read that is not served.** That is what lies below the given paths, and the
+//! repository of a given path that is a worktree, wherever that lies. Links, `.git` files, `commondir`
+//! and alternates are followed to where they really lead: within what is served, and to whole
+//! repositories and object directories below the paths of `follow_links`. What they lead to elsewhere is
+//! left alone, and so is all that is no repository that larder reads: each is logged once, with the
+//! reason.
+//!
+//! What could not be looked at is not gone: see [`Found`].
 
+use super::fault::{Fault, Trouble};
+use super::layout::{self, Kind, Looked, Missed, kind, real};
+use super::open::{self, Unopened};
+use super::scans::Progress;
+use super::served::Served;
+use rustix::fs::{Access, FileType};
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
-use std::io::Read as _;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -23,39 +32,49 @@ const MAX_OBJECT_DIRS: usize = 200_000;
 /// Alternates of alternates are followed this far, as by git.
 const MAX_ALTERNATES: usize = 5;
 
-/// Configuration, alternates and the like are read up to this size in bytes.
-const MAX_TEXT: u64 = 1 << 20;
-
 /// What a scan found.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Canonical, in an order that depends on nothing but the folders.
-    pub(super) object_dirs: Vec<PathBuf>,
+    /// Canonical, each with the number of its device, in an order that depends on nothing but the folders.
+    pub(super) object_dirs: Vec<(PathBuf, u64)>,
     pub(super) repositories: usize,
+    /// What larder may not look into. What was known below is as it was.
+    pub(super) unseen: Vec<PathBuf>,
+    /// Why something else could not be looked at: there may be more, and nothing known is gone.
+    pub(super) trouble: Option<Trouble>,
 }
 
-/// Looks for repositories under `given`, which are canonical. `warned` keeps each warning from being
-/// repeated by the next scan.
-pub(super) fn scan(given: &[PathBuf], warned: &mut HashSet<PathBuf>) -> Found {
+/// Looks for repositories under `given`, and under `links` where a link leads there. All are canonical.
+pub(super) fn scan(given: &[PathBuf], links: &[PathBuf], served: &Served, progress: &Progress) -> Found {
     let mut scan = Scan {
-        allowed: given.to_vec(),
-        warned,
+        roots: given.to_vec(),
+        links,
+        served,
+        progress,
         found: Found::default(),
         seen: HashSet::new(),
         folders: HashSet::new(),
     };
     for path in given {
-        scan.allow_repository(path);
+        if let Err(missed) = scan.serve_repository(path) {
+            scan.miss(path, missed);
+        }
     }
     for path in given {
         scan.walk(path);
+    }
+    if scan.found.trouble.is_none() && scan.found.unseen.is_empty() {
+        served.replace(scan.roots);
     }
     scan.found
 }
 
 struct Scan<'a> {
-    allowed: Vec<PathBuf>,
-    warned: &'a mut HashSet<PathBuf>,
+    /// What is served, as far as it is known.
+    roots: Vec<PathBuf>,
+    links: &'a [PathBuf],
+    served: &'a Served,
+    progress: &'a Progress,
     found: Found,
     /// Object directories found.
     seen: HashSet<PathBuf>,
@@ -64,159 +83,210 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Allows the repository of a path that was given, wherever that lies.
-    fn allow_repository(&mut self, path: &Path) {
-        let Some(git_dir) = git_dir(path) else { return };
-        if let Some(common) = common_dir(&git_dir) {
-            self.allowed.extend(common.join("objects").canonicalize());
-            self.allowed.push(common);
+    /// Serves the repository of a path that was given, wherever that lies.
+    fn serve_repository(&mut self, path: &Path) -> Looked<()> {
+        self.go_to(path)?;
+        let Some(git_dir) = layout::git_dir(path, self.served)? else { return Ok(()) };
+        let common = layout::common_dir(&git_dir, self.served)?;
+        let objects = real(&common.join("objects"))?;
+        for root in [Some(git_dir), Some(common), objects].into_iter().flatten() {
+            self.serve(root);
         }
-        self.allowed.push(git_dir);
+        Ok(())
+    }
+
+    fn serve(&mut self, root: PathBuf) {
+        self.served.add(root.clone());
+        self.roots.push(root);
     }
 
     fn walk(&mut self, root: &Path) {
         let mut folders = vec![(root.to_path_buf(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             if self.found.object_dirs.len() >= MAX_OBJECT_DIRS {
-                return self.warn(&folder, "no more repositories are looked for: there are too many");
+                return self.served.skip(&folder, "no more repositories are looked for: there are too many");
             }
-            let Ok(meta) = folder.metadata() else { continue };
-            if !self.folders.insert((meta.dev(), meta.ino())) {
-                continue;
-            }
-            if let Some(git_dir) = git_dir(&folder) {
-                self.add_repository(&git_dir);
-            } else if depth < MAX_DEPTH {
-                folders.extend(self.subfolders(&folder).into_iter().map(|sub| (sub, depth + 1)));
-            } else {
-                self.warn(&folder, "folder skipped: it is too deep");
+            match self.visit(&folder, depth) {
+                Ok(below) => folders.extend(below.into_iter().map(|sub| (sub, depth + 1))),
+                // Without a path that was given, nothing can be said.
+                Err(Missed { path, why: Unopened::Absent }) if depth == 0 => {
+                    self.trouble("look into", &path, io::Error::from(io::ErrorKind::NotFound));
+                }
+                Err(Missed { path, why: Unopened::Failed(cause) }) if depth == 0 && path == folder => {
+                    self.trouble("look into", &path, cause);
+                }
+                Err(missed) => self.miss(&folder, missed),
             }
         }
     }
 
-    /// The folders in a folder, in falling order for a stack.
-    fn subfolders(&mut self, folder: &Path) -> Vec<PathBuf> {
-        let entries = match folder.read_dir() {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.warn(folder, &format!("folder skipped: {error}"));
-                return Vec::new();
-            }
-        };
+    /// Takes what is in a folder that is a repository, and gives the folders in one that is none, in
+    /// falling order for a stack.
+    fn visit(&mut self, folder: &Path, depth: usize) -> Looked<Vec<PathBuf>> {
+        self.go_to(folder)?;
+        let missed = |why| Missed { path: folder.to_owned(), why };
+        let opened = open::folder(folder, self.served).map_err(missed)?;
+        let stat = rustix::fs::fstat(&opened).map_err(|error| missed(Unopened::Failed(error.into())))?;
+        if !self.folders.insert((stat.st_dev, stat.st_ino)) {
+            return Ok(Vec::new());
+        }
+        if let Some(git_dir) = layout::git_dir(folder, self.served)? {
+            self.add_repository(&git_dir)?;
+            return Ok(Vec::new());
+        }
+        if let Some(reason) = layout::lacks(folder) {
+            self.served.skip(folder, reason);
+        }
+        if depth >= MAX_DEPTH {
+            self.served.skip(folder, "it is too deep");
+            return Ok(Vec::new());
+        }
         let mut folders = Vec::new();
-        for entry in entries.flatten() {
-            let Ok(file_type) = entry.file_type() else { continue };
-            if file_type.is_dir() {
-                folders.push(entry.path());
-            } else if file_type.is_symlink() {
-                folders.extend(entry.path().canonicalize().ok().filter(|path| path.is_dir() && self.is_inside(path)));
+        for (name, file_type) in open::names(&opened).map_err(|error| missed(Unopened::Failed(error)))? {
+            let path = folder.join(name);
+            match file_type {
+                FileType::Directory => folders.push(path),
+                FileType::Symlink => match self.follow(&path) {
+                    Ok(target) => folders.extend(target),
+                    Err(missed) => self.miss(&path, missed),
+                },
+                _ => {}
             }
         }
         folders.sort_unstable_by(|a, b| b.cmp(a));
-        folders
+        Ok(folders)
     }
 
-    fn add_repository(&mut self, git_dir: &Path) {
-        let Some(common) = git_dir.canonicalize().ok().and_then(|git_dir| common_dir(&git_dir)) else { return };
-        let Ok(objects) = common.join("objects").canonicalize() else { return };
-        if !self.is_inside(&common) || !self.is_inside(&objects) {
-            return self.warn(git_dir, "repository skipped: it lies outside the given paths");
+    /// The folder that a link leads to, when it is one to be looked into.
+    fn follow(&mut self, link: &Path) -> Looked<Option<PathBuf>> {
+        self.go_to(link)?;
+        let Some(target) = real(link)? else {
+            self.served.skip(link, "the link leads nowhere");
+            return Ok(None);
+        };
+        if kind(&target)? != Kind::Folder {
+            return Ok(None);
+        }
+        if self.is_inside(&target) {
+            return Ok(Some(target));
+        }
+        if !self.is_linked(&target) {
+            self.served.skip(link, "the link leads outside of what is served; see the setting follow_links");
+        } else if layout::git_dir(&target, self.served)?.is_none() {
+            self.served.skip(link, "the link leads to a folder elsewhere that is no repository");
+        } else {
+            return Ok(Some(target));
+        }
+        Ok(None)
+    }
+
+    fn add_repository(&mut self, git_dir: &Path) -> Looked<()> {
+        let skip = |path: &Path, reason| Missed { path: path.to_owned(), why: Unopened::Refused(reason) };
+        let Some(git_dir) = real(git_dir)? else { return Ok(()) };
+        let common = layout::common_dir(&git_dir, self.served)?;
+        let objects = common.join("objects");
+        let Some(objects) = real(&objects)? else { return Err(skip(&objects, "it leads nowhere")) };
+        if !self.reaches(&common) || !self.reaches(&objects) {
+            return Err(skip(&git_dir, "the repository, or its objects, lie outside of what is served"));
         }
         if self.seen.contains(&objects) {
-            return;
+            return Ok(());
         }
-        if is_sha256(&common) {
-            return self.warn(git_dir, "repository skipped: its object format is not sha1");
+        if layout::has_other_format(&common, self.served)? {
+            return Err(skip(&git_dir, "the repository's object format is not sha1"));
         }
         self.found.repositories += 1;
         self.add_objects(objects, 0);
+        Ok(())
     }
 
     fn add_objects(&mut self, objects: PathBuf, depth: usize) {
         if !self.seen.insert(objects.clone()) {
             return;
         }
-        let alternates = read_text(&objects.join("info/alternates")).unwrap_or_default();
+        let alternates = match layout::text(&objects.join("info/alternates"), self.served) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(missed) => {
+                self.miss(&objects, missed);
+                Vec::new()
+            }
+        };
         for line in alternates.split(|byte| *byte == b'\n') {
             if line.is_empty() || line[0] == b'#' {
                 continue;
             }
-            match objects.join(OsStr::from_bytes(line)).canonicalize() {
-                Ok(path) if !path.is_dir() => {}
-                Ok(path) if !self.is_inside(&path) => {
-                    self.warn(&path, "alternate skipped: it lies outside the given paths");
+            let named = objects.join(OsStr::from_bytes(line));
+            let looked = self.go_to(&named).and_then(|()| real(&named)).and_then(|path| match path {
+                Some(path) => Ok((kind(&path)? == Kind::Folder).then_some(path)),
+                None => Ok(None),
+            });
+            match looked {
+                Ok(None) => self.served.skip(&named, "the alternate leads nowhere"),
+                Ok(Some(path)) if !self.reaches(&path) => {
+                    self.served.skip(&path, "the alternate lies outside of what is served");
                 }
-                Ok(path) if depth < MAX_ALTERNATES => self.add_objects(path, depth + 1),
-                Ok(path) => self.warn(&path, "alternate skipped: too many lead to it"),
-                Err(error) => self.warn(&objects, &format!("alternate skipped: {error}")),
+                Ok(Some(path)) if depth < MAX_ALTERNATES => self.add_objects(path, depth + 1),
+                Ok(Some(path)) => self.served.skip(&path, "too many alternates lead to it"),
+                Err(missed) => self.miss(&named, missed),
             }
         }
-        self.found.object_dirs.push(objects);
+        let device = objects.metadata().map_or(0, |metadata| metadata.dev());
+        self.found.object_dirs.push((objects, device));
+    }
+
+    /// Notes where the scan is: there it may wait for ever, and is then not gone to again.
+    fn go_to(&self, path: &Path) -> Looked<()> {
+        if self.progress.goes_to(path) {
+            return Ok(());
+        }
+        let cause = io::Error::new(io::ErrorKind::TimedOut, "it does not answer");
+        Err(Missed { path: path.to_owned(), why: Unopened::Failed(cause) })
     }
 
     fn is_inside(&self, path: &Path) -> bool {
-        self.allowed.iter().any(|allowed| path.starts_with(allowed))
+        self.roots.iter().any(|root| path.starts_with(root))
     }
 
-    fn warn(&mut self, path: &Path, what: &str) {
-        const REMEMBERED: usize = 10_000;
-        if self.warned.len() < REMEMBERED && self.warned.insert(path.to_path_buf()) {
-            tracing::warn!(path = %path.display(), "{what}");
+    fn is_linked(&self, path: &Path) -> bool {
+        self.links.iter().any(|links| path.starts_with(links))
+    }
+
+    /// Whether a part of a repository is served: from now on it is, where links may lead to it.
+    fn reaches(&mut self, path: &Path) -> bool {
+        if !self.is_inside(path) {
+            if !self.is_linked(path) {
+                return false;
+            }
+            self.serve(path.to_owned());
         }
+        true
+    }
+
+    /// Passes over what was missed in `whole`.
+    fn miss(&mut self, whole: &Path, missed: Missed) {
+        let Missed { path, why } = missed;
+        match why {
+            Unopened::Absent => {}
+            Unopened::Refused(reason) => self.served.skip(&path, reason),
+            Unopened::Failed(cause) => {
+                if cause.kind() == io::ErrorKind::PermissionDenied && is_barred(&path) {
+                    self.served.skip(&path, "larder may not read it");
+                    self.found.unseen.push(whole.to_owned());
+                } else {
+                    self.trouble("look into", &path, cause);
+                }
+            }
+        }
+    }
+
+    fn trouble(&mut self, action: &str, path: &Path, cause: io::Error) {
+        self.found.trouble.get_or_insert_with(|| Fault::io(action, path, cause).trouble());
     }
 }
 
-/// The git directory of a folder that is a repository or has one, not yet canonical.
-fn git_dir(folder: &Path) -> Option<PathBuf> {
-    let dot_git = folder.join(".git");
-    match fs::metadata(&dot_git) {
-        Ok(meta) if meta.is_dir() && is_git_dir(&dot_git) => return dot_git.canonicalize().ok(),
-        Ok(meta) if meta.is_file() => {
-            let text = read_text(&dot_git)?;
-            let target = text.strip_prefix(b"gitdir: ")?.trim_ascii_end();
-            let target = folder.join(OsStr::from_bytes(target)).canonicalize().ok()?;
-            return is_git_dir(&target).then_some(target);
-        }
-        _ => {}
-    }
-    is_git_dir(folder).then(|| folder.to_path_buf())
-}
-
-/// Whether a folder has what git looks for; that of a worktree has only a pointer to the rest.
-fn is_git_dir(folder: &Path) -> bool {
-    folder.join("HEAD").symlink_metadata().is_ok()
-        && (folder.join("commondir").is_file() || (folder.join("objects").is_dir() && folder.join("refs").is_dir()))
-}
-
-/// Where the objects and the configuration of a git directory are: itself, but for a worktree.
-fn common_dir(git_dir: &Path) -> Option<PathBuf> {
-    let Some(text) = read_text(&git_dir.join("commondir")) else { return Some(git_dir.to_path_buf()) };
-    let common = git_dir.join(OsStr::from_bytes(text.trim_ascii_end()));
-    common.canonicalize().ok()
-}
-
-/// Whether the configuration has another object format than sha1 (`gitrepository-layout(5)`).
-fn is_sha256(common: &Path) -> bool {
-    let text = read_text(&common.join("config")).unwrap_or_default();
-    let mut in_extensions = false;
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = String::from_utf8_lossy(line).trim().to_ascii_lowercase();
-        if let Some(section) = line.strip_prefix('[') {
-            in_extensions = section.trim_start().starts_with("extensions") && !section.contains('"');
-        }
-        // The first key may stand on the section's own line.
-        let setting = line.rsplit(']').next().unwrap_or_default();
-        if let Some((key, value)) = setting.split_once('=').filter(|_| in_extensions)
-            && key.trim() == "objectformat"
-        {
-            return value.split(['#', ';']).next().unwrap_or_default().trim().trim_matches('"') != "sha1";
-        }
-    }
-    false
-}
-
-fn read_text(path: &Path) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    fs::File::open(path).ok()?.take(MAX_TEXT).read_to_end(&mut text).ok()?;
-    Some(text)
+/// Whether its mode, or that of a folder above, keeps larder out. A permission that was denied otherwise
+/// is a failure like any other.
+fn is_barred(path: &Path) -> bool {
+    let denied = |access| rustix::fs::access(path, access) == Err(rustix::io::Errno::ACCESS);
+    denied(Access::READ_OK) || denied(Access::EXEC_OK) && kind(path).is_ok_and(|kind| kind == Kind::Folder)
 }

@@ -29,6 +29,24 @@ impl Fault {
         Self::Io { action: format!("{action} {}", path.display()), cause }
     }
 
+    /// The same failure for all that meet it until it is over.
+    pub(crate) fn trouble(&self) -> Trouble {
+        match self {
+            Self::Io { action, cause } => Trouble {
+                action: action.clone(),
+                code: cause.raw_os_error(),
+                kind: cause.kind(),
+                text: cause.to_string(),
+            },
+            Self::Corrupt(_) | Self::TooLarge { .. } | Self::Vanished | Self::Sink(_) => Trouble {
+                action: "look into the archive".to_owned(),
+                code: None,
+                kind: io::ErrorKind::Other,
+                text: format!("{self:?}"),
+            },
+        }
+    }
+
     pub(crate) fn of(self, id: Sha1Git) -> ArchiveError {
         match self {
             Self::Corrupt(reason) => ArchiveError::Corrupt { id, reason: reason.into_owned() },
@@ -40,6 +58,25 @@ impl Fault {
             Self::Io { action, cause } => ArchiveError::Io { action, cause },
             Self::Sink(cause) => ArchiveError::Sink(cause),
         }
+    }
+}
+
+/// A failure to look at something, which stands until it is looked at again.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    action: String,
+    code: Option<i32>,
+    kind: io::ErrorKind,
+    text: String,
+}
+
+impl Trouble {
+    pub(crate) fn fault(&self) -> Fault {
+        let cause = match self.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(self.kind, self.text.clone()),
+        };
+        Fault::Io { action: self.action.clone(), cause }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::fault::{Fault, corrupt};
 use super::inflate::{Pieces, Stream};
+use super::open;
+use super::packs::ObjectDir;
 use crate::archive::{Header, ObjectType};
 use crate::key::Sha1Git;
 use std::fs::File;
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io::BufReader;
 
 /// The longest header is `commit ` and twenty digits.
 const MAX_HEADER: usize = 32;
@@ -19,13 +20,13 @@ pub(super) struct Loose<'a> {
 }
 
 /// Opens the file of an object, or `None` when there is none.
-pub(super) fn open(objects: &Path, id: &Sha1Git) -> Result<Option<File>, Fault> {
+pub(super) fn open(dir: &ObjectDir, id: &Sha1Git) -> Result<Option<File>, Fault> {
     let hex = id.to_string();
-    let path = objects.join(&hex[..2]).join(&hex[2..]);
-    match File::open(&path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Fault::io("open loose object", &path, error)),
+    let path = dir.path.join(&hex[..2]).join(&hex[2..]);
+    dir.watch.enter(&dir.path)?;
+    match open::file(&path, &dir.served) {
+        Ok((file, _)) => Ok(Some(file)),
+        Err(unopened) => unopened.excuse("open loose object", &path, &dir.served).map(|()| None),
     }
 }
 

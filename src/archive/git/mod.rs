@@ -5,15 +5,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `discover` | paths to `objects` directories |
+//! | `open`, `map` | the one way to any file of a repository |
+//! | `served` | the folders that may be read, and the log of what is passed over |
+//! | `discover`, `layout` | paths to `objects` directories; what makes a folder a repository |
 //! | `shared` | what all readers share, and how it is kept up to date |
+//! | `scans`, `watch` | who waits for a scan, and for a folder that does not answer |
 //! | `packs`, `pack` | an `objects/pack` as it was listed; one pack and its index |
 //! | `reader` | one thread: finds the copies of an object, reads one that is good |
 //! | `chain`, `cache`, `delta`, `inflate` | a packed object in memory |
 //! | `large` | an object too large for that, through scratch files |
 //! | `loose` | a loose object |
 //! | `head` | what HEAD points to |
-//! | `refs` | the repositories, and what their refs point to |
+//! | `refs`, `ref_files` | the repositories, and what their refs point to |
 //! | `reftable`, `stack` | refs that are no files: one table; all tables of a repository |
 //!
 //! The indexes and packs are mapped by gitoxide, which also knows their layout; entries are decoded
@@ -28,14 +31,21 @@ pub(crate) mod fault;
 mod head;
 pub(crate) mod inflate;
 pub(crate) mod large;
+mod layout;
 mod loose;
+mod map;
+mod open;
 mod pack;
 mod packs;
 mod reader;
+mod ref_files;
 mod refs;
 pub mod reftable;
+mod scans;
+mod served;
 mod shared;
 mod stack;
+mod watch;
 
 pub(crate) use pack::{EntryKind, Pack, parse_entry};
 pub use refs::{RefTarget, Repository};
@@ -75,17 +85,20 @@ impl GitArchive {
     /// [`discover`](Self::discover).
     ///
     /// # Errors
-    /// [`ArchiveError::Io`], naming the path, when one does not exist or cannot be reached.
+    /// [`ArchiveError::Io`], naming the path, when one is not a folder that can be listed.
     pub fn new(paths: Vec<PathBuf>) -> Result<Self, ArchiveError> {
-        let given = paths
-            .into_iter()
-            .map(|path| {
-                path.canonicalize()
-                    .map_err(|cause| ArchiveError::Io { action: format!("open archive {}", path.display()), cause })
-            })
-            .collect::<Result<_, _>>()?;
+        Self::with_links(paths, Vec::new())
+    }
+
+    /// [`GitArchive::new`], with repositories below the paths `links` that a link under `paths` leads to.
+    ///
+    /// # Errors
+    /// As [`GitArchive::new`].
+    pub fn with_links(paths: Vec<PathBuf>, links: Vec<PathBuf>) -> Result<Self, ArchiveError> {
+        let given = real_folders(paths, "open archive")?;
+        let links = real_folders(links, "follow links into")?;
         let options = Options { max_blob: MAX_BLOB, scratch: std::env::temp_dir() };
-        Ok(Self { shared: Arc::new(Shared::new(given)), options: Arc::new(options) })
+        Ok(Self { shared: Arc::new(Shared::new(given, links)), options: Arc::new(options) })
     }
 
     /// Refuses to stream a blob of more bytes than this.
@@ -113,18 +126,27 @@ impl GitArchive {
         self.shared.scan()
     }
 
+    /// Lets whoever asks for an object wait for a scan as long as that takes, instead of being told soon
+    /// that it has not ended. For a program that has nothing else to do.
+    pub fn wait_for_scans(&self) {
+        self.shared.wait_for_scans();
+    }
+
     /// The repositories known, looked for again if that was not done a moment ago.
-    #[must_use]
-    pub fn repositories(&self) -> Vec<Repository> {
-        self.shared.scan_if_due();
-        refs::repositories(self.shared.given(), &self.shared.set())
+    ///
+    /// # Errors
+    /// [`ArchiveError::Io`] when it cannot be said which there are.
+    pub fn repositories(&self) -> Result<Vec<Repository>, ArchiveError> {
+        self.shared.scan_if_due().map_err(unreadable)?;
+        Ok(refs::repositories(self.shared.given(), &self.shared.set()))
     }
 
     /// The newest revision of some repository here, as an example. It was not looked for in any
     /// object: only HEAD says so.
     #[must_use]
     pub fn example_revision(&self) -> Option<Sha1Git> {
-        self.shared.set().iter().filter_map(|objects| objects.path.parent()).find_map(head::head)
+        let served = self.shared.served();
+        self.shared.set().iter().filter_map(|objects| objects.path.parent()).find_map(|dir| head::head(dir, served))
     }
 }
 
@@ -135,5 +157,22 @@ impl Archive for GitArchive {
 
     fn stamp(&self, id: &Sha1Git) -> u64 {
         self.shared.stamp(id.as_bytes()[0])
+    }
+}
+
+/// The canonical names of folders that can be listed.
+fn real_folders(paths: Vec<PathBuf>, what: &str) -> Result<Vec<PathBuf>, ArchiveError> {
+    let real = |path: PathBuf| {
+        let listed = path.canonicalize().and_then(|real| real.read_dir().map(|_| real));
+        listed.map_err(|cause| ArchiveError::Io { action: format!("{what} {}", path.display()), cause })
+    };
+    paths.into_iter().map(real).collect()
+}
+
+/// That the archive as a whole cannot be looked at.
+fn unreadable(fault: fault::Fault) -> ArchiveError {
+    match fault {
+        fault::Fault::Io { action, cause } => ArchiveError::Io { action, cause },
+        other => other.trouble().fault().of(Sha1Git::NULL),
     }
 }

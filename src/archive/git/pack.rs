@@ -4,42 +4,77 @@
 //! pack once, under the name of its checksum, and only ever deletes it: a mapping stays good.
 
 use super::fault::{Fault, corrupt};
+use super::map::{Mapping, Tear, map};
+use super::open::{self, Unopened};
+use super::served::Served;
 use crate::archive::ObjectType;
 use crate::key::Sha1Git;
 use gix_pack::{data, index};
-use std::fs::File;
-use std::io;
+use sha1::{Digest as _, Sha1};
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-const ID_BYTES: usize = 20;
+pub(super) const ID_BYTES: usize = 20;
 
 pub(crate) struct Pack {
     /// Never used again for another pack in this process: what caches go by.
     pub(crate) serial: u64,
     path: PathBuf,
     identity: Identity,
+    served: Arc<Served>,
     /// `None` inside for an index that cannot be used; that was logged once.
-    index: OnceLock<Option<index::File>>,
-    data: OnceLock<data::File>,
+    index: OnceLock<Option<(index::File<Mapping>, Tear)>>,
+    /// Whether the index has the checksum that stands at its end.
+    sound: OnceLock<bool>,
+    data: OnceLock<(data::File<Mapping>, Tear)>,
 }
 
 /// What tells a file from another that took its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     device: u64,
     inode: u64,
-    size: u64,
+    pub(super) size: u64,
     pub(crate) mtime: (i64, i64),
 }
 
 impl Identity {
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let meta = path.metadata()?;
-        let mtime = (meta.mtime(), meta.mtime_nsec());
-        Ok(Self { device: meta.dev(), inode: meta.ino(), size: meta.len(), mtime })
+    pub(crate) fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino(), size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()) }
+    }
+}
+
+/// The indexes that have the checksums at their ends: each is compared once, however often it is opened.
+#[derive(Default)]
+pub(super) struct Checked(Mutex<HashSet<Identity>>);
+
+impl Checked {
+    /// So many are remembered.
+    const MOST: usize = 200_000;
+
+    pub(super) fn has(&self, identity: &Identity) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(identity)
+    }
+
+    /// Whether the index at `path` is sound.
+    pub(super) fn check(&self, identity: Identity, path: &Path, served: &Served) -> Result<bool, Fault> {
+        if self.has(&identity) {
+            return Ok(true);
+        }
+        let sound = has_checksum("read index", path, served)?;
+        if sound {
+            let mut checked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.len() >= Self::MOST {
+                checked.clear();
+            }
+            checked.insert(identity);
+        }
+        Ok(sound)
     }
 }
 
@@ -62,10 +97,11 @@ pub(crate) enum EntryKind {
 
 impl Pack {
     /// The pack with this `.pack` file, which is not opened yet.
-    pub(crate) fn new(path: PathBuf, identity: Identity) -> Self {
+    pub(super) fn new(path: PathBuf, identity: Identity, served: Arc<Served>) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        Self { serial, path, identity, index: OnceLock::new(), data: OnceLock::new() }
+        let (index, sound, data) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { serial, path, identity, served, index, sound, data }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -78,14 +114,11 @@ impl Pack {
 
     /// Where the index says the object is.
     pub(crate) fn lookup(&self, id: &Sha1Git) -> Result<Option<u64>, Fault> {
-        let index = if let Some(index) = self.index.get() {
-            index
-        } else {
-            let opened = open_index(&self.path.with_extension("idx"))?;
-            self.index.get_or_init(|| opened)
-        };
-        let Some(index) = index else { return Ok(None) };
+        let (index, tear) = self.index()?;
         let found = index.lookup(gix_hash::oid::from_bytes_unchecked(id.as_bytes()));
+        if tear.is_torn() {
+            return Err(damaged(&self.index_path()));
+        }
         Ok(found.map(|at| index.pack_offset_at_index(at)))
     }
 
@@ -94,11 +127,15 @@ impl Pack {
         parse_entry(self.bytes(offset)?, offset)
     }
 
-    /// Calls `visit` with where each entry of the index begins, in no order.
+    /// Opens the pack's own index: a multi-pack index may have answered so far.
+    pub(super) fn open_index(&self) -> Result<(), Fault> {
+        self.index().map(drop)
+    }
+
+    /// Calls `visit` with where each entry of the index begins, in no order. The index is open: see
+    /// [`PackedEntry`](crate::archive::PackedEntry).
     pub(crate) fn each_offset(&self, visit: &mut dyn FnMut(u64)) {
-        if let Some(Some(index)) = self.index.get() {
-            index.iter().for_each(|entry| visit(entry.pack_offset));
-        } else if let Ok(Some(index)) = open_index(&self.path.with_extension("idx")) {
+        if let Some(Some((index, _))) = self.index.get() {
             index.iter().for_each(|entry| visit(entry.pack_offset));
         }
     }
@@ -109,34 +146,105 @@ impl Pack {
         data.entry_slice(offset..data.pack_end() as u64).ok_or(corrupt("its pack is cut short"))
     }
 
-    fn data(&self) -> Result<&data::File, Fault> {
-        if let Some(data) = self.data.get() {
+    /// Whether the index is known to be damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        matches!(self.index.get(), Some(None)) || self.sound.get() == Some(&false) || self.is_torn()
+    }
+
+    /// Whether a file of it was cut short, or could not be read, while it was mapped.
+    pub(super) fn is_torn(&self) -> bool {
+        let index = self.index.get().is_some_and(|index| index.as_ref().is_some_and(|(_, tear)| tear.is_torn()));
+        index || self.data.get().is_some_and(|(_, tear)| tear.is_torn())
+    }
+
+    /// Whether the index was compared with its checksum.
+    pub(super) fn is_checked(&self, checked: &Checked) -> bool {
+        self.is_damaged() || self.sound.get().is_some() || checked.has(&self.identity)
+    }
+
+    /// Compares the index with its checksum: what is not in a damaged one may be in the pack.
+    pub(super) fn check(&self, checked: &Checked) -> Result<(), Fault> {
+        if self.sound.get().is_none() {
+            let sound = checked.check(self.identity, &self.index_path(), &self.served)?;
+            self.sound.get_or_init(|| sound);
+        }
+        if self.is_damaged() { Err(damaged(&self.index_path())) } else { Ok(()) }
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.path.with_extension("idx")
+    }
+
+    fn index(&self) -> Result<&(index::File<Mapping>, Tear), Fault> {
+        let index = if let Some(index) = self.index.get() {
+            index
+        } else {
+            let path = self.index_path();
+            let map = mapped("open pack index", &path, &self.served)?;
+            let tear = map.tear();
+            let opened = index::File::from_data(map, path.clone(), gix_hash::Kind::Sha1);
+            let opened = opened.inspect_err(|error| {
+                tracing::error!(path = %path.display(), %error, "a pack index is damaged");
+            });
+            self.index.get_or_init(|| opened.ok().map(|index| (index, tear)))
+        };
+        index.as_ref().ok_or_else(|| damaged(&self.index_path()))
+    }
+
+    fn data(&self) -> Result<&data::File<Mapping>, Fault> {
+        if let Some((data, _)) = self.data.get() {
             return Ok(data);
         }
-        check_opens("open pack", &self.path)?;
-        let opened = data::File::at(&self.path, gix_hash::Kind::Sha1).map_err(|_| corrupt("its pack is not a pack"))?;
-        Ok(self.data.get_or_init(|| opened))
+        let map = mapped("open pack", &self.path, &self.served)?;
+        let tear = map.tear();
+        let opened = data::File::from_data(map, self.path.clone(), gix_hash::Kind::Sha1);
+        let opened = opened.map_err(|_| corrupt("its pack is not a pack"))?;
+        Ok(&self.data.get_or_init(|| (opened, tear)).0)
     }
 }
 
-fn open_index(path: &Path) -> Result<Option<index::File>, Fault> {
-    check_opens("open pack index", path)?;
-    match index::File::at(path, gix_hash::Kind::Sha1) {
-        Ok(index) => Ok(Some(index)),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "pack index skipped: it cannot be used");
-            Ok(None)
-        }
-    }
+/// Maps a file of the folder of packs. One that went away, or turned into what is not read, is to be
+/// looked for again.
+pub(super) fn mapped(action: &str, path: &Path, served: &Served) -> Result<Mapping, Fault> {
+    let (file, _) = opened(action, path, served)?;
+    map(&file).map_err(|cause| Fault::io(action, path, cause))
 }
 
-/// Tells a file that went away or may not be read from one with the wrong bytes in it.
-fn check_opens(action: &str, path: &Path) -> Result<(), Fault> {
-    match File::open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Fault::Vanished),
-        Err(error) => Err(Fault::io(action, path, error)),
+fn opened(action: &str, path: &Path, served: &Served) -> Result<(std::fs::File, Metadata), Fault> {
+    open::file(path, served).map_err(|unopened| match unopened {
+        Unopened::Absent | Unopened::Refused(_) => Fault::Vanished,
+        Unopened::Failed(cause) => Fault::io(action, path, cause),
+    })
+}
+
+/// Whether the SHA-1 of an index is the one at its end.
+fn has_checksum(action: &str, path: &Path, served: &Served) -> Result<bool, Fault> {
+    let (mut file, metadata) = opened(action, path, served)?;
+    let (mut hasher, mut piece) = (Sha1::new(), vec![0; 64 << 10]);
+    let mut left = metadata.len().saturating_sub(ID_BYTES as u64);
+    let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(|cause| Fault::io(action, path, cause));
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        read(&mut piece[..length])?;
+        hasher.update(&piece[..length]);
+        left -= length as u64;
     }
+    let mut written = [0; ID_BYTES];
+    let long_enough = metadata.len() >= ID_BYTES as u64;
+    if long_enough {
+        read(&mut written)?;
+    }
+    let sound = long_enough && hasher.finalize()[..] == written;
+    if !sound {
+        tracing::error!(path = %path.display(), "it has not the checksum that stands at its end");
+    }
+    Ok(sound)
+}
+
+/// That an index does not say what is in its pack. Nothing can be said of what is not found in it.
+pub(super) fn damaged(path: &Path) -> Fault {
+    let cause = io::Error::new(io::ErrorKind::InvalidData, "it is damaged");
+    Fault::io("look into pack index", path, cause)
 }
 
 /// The header of the entry that `bytes` begin with, which stands at `offset` of its pack.

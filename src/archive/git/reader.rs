@@ -107,6 +107,10 @@ impl Reader for GitReader {
         self.first_good(id, |_, _, copy| match copy {
             Copy::Packed(packs, place) => {
                 let pack = packs.pack(place.pack).clone();
+                // Where its entries end is asked of its own index.
+                if pack.open_index().is_err() {
+                    return Ok(archive::Place::Elsewhere);
+                }
                 Ok(archive::Place::Packed(PackedEntry { pack, offset: place.offset }))
             }
             Copy::Loose(_) => Ok(archive::Place::Elsewhere),
@@ -163,7 +167,8 @@ impl GitReader {
         }
     }
 
-    /// What `read` makes of the first copy that it does not find at fault.
+    /// What `read` makes of the first copy that it does not find at fault; `None` only where all that
+    /// there is could be looked at.
     fn first_good<T>(
         &mut self,
         id: &Sha1Git,
@@ -176,10 +181,10 @@ impl GitReader {
                 return Ok(Some(good));
             }
             if faults.vanished {
-                self.look_again();
+                let _ = self.look_again();
             } else if let Some(first) = faults.first {
                 return Err(first.of(*id));
-            } else if !self.look_again() {
+            } else if !self.look_again().map_err(|fault| fault.of(*id))? {
                 return Ok(None);
             }
         }
@@ -193,7 +198,7 @@ impl GitReader {
         faults: &mut Faults,
         read: &mut impl FnMut(&mut Tools, &mut Stream, Copy<'_>) -> Result<T, Fault>,
     ) -> Option<T> {
-        let last = self.last.take();
+        let last = self.last.take().filter(|packs| !packs.has_trouble());
         let asked = last.as_ref().map(|packs| packs.dir.number);
         if let Some(packs) = last {
             let good = self.search_one(&packs, id, faults, read);
@@ -244,7 +249,7 @@ impl GitReader {
                 }
             }
         }
-        let good = match loose::open(&packs.dir.path, id) {
+        let good = match loose::open(&packs.dir, id) {
             Ok(None) => return None,
             Ok(Some(file)) => read(&mut self.tools, &mut self.stream, Copy::Loose(file)),
             Err(fault) => Err(fault),
@@ -267,7 +272,10 @@ impl GitReader {
     }
 
     /// Looks for packs and repositories that came since; whether there may be any.
-    fn look_again(&self) -> bool {
+    ///
+    /// # Errors
+    /// It cannot be said what there is.
+    fn look_again(&self) -> Result<bool, Fault> {
         if self.set.len() <= FEW {
             for dir in self.set.iter() {
                 self.shared.refresh(&self.shared.packs(dir));
@@ -275,8 +283,12 @@ impl GitReader {
         } else if let Some(last) = &self.last {
             self.shared.refresh(&self.shared.packs(&last.dir));
         }
-        self.shared.scan_if_due();
-        self.generation != Some(self.shared.generation())
+        let scanned = self.shared.scan_if_due();
+        if self.generation != Some(self.shared.generation()) {
+            return Ok(true);
+        }
+        scanned?;
+        self.shared.check_indexes()
     }
 }
 

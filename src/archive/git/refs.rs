@@ -1,14 +1,14 @@
 //! Which repositories there are, and what their refs point to: loose refs, packed ones, symbolic ones,
 //! reftables. For snapshots only: bundles are made of ids. Reads no object.
 
+use super::open::is_absence;
 use super::packs::ObjectDir;
+use super::ref_files;
+use super::served::Served;
 use super::stack;
 use crate::key::Sha1Git;
-use gix_ref::bstr::BStr;
-use gix_ref::file::Store;
-use gix_ref::{FullName, Reference, Target};
+use rustix::fs::FileType;
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -20,9 +20,10 @@ use std::time::{Duration, SystemTime};
 const GRANULARITY: Duration = Duration::from_secs(2);
 
 /// A repository of the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Repository {
     git_dir: PathBuf,
+    served: Arc<Served>,
     /// Its path below the folder that was given, without `/.git` at the end; the last part of its own
     /// path when it was itself given. Where another one has that name, as much of the path that was
     /// given stands before it as tells them apart: the one of the path given first has the plain name.
@@ -41,18 +42,27 @@ pub enum RefTarget {
 /// The repositories of these `objects` directories: in order of the paths that were given, then of
 /// their own. No two have one name.
 pub(super) fn repositories(given: &[PathBuf], dirs: &[Arc<ObjectDir>]) -> Vec<Repository> {
-    let is_repository = |git_dir: &Path| git_dir.join("HEAD").is_file() && git_dir.join("refs").is_dir();
-    let git_dirs = dirs.iter().filter_map(|dir| dir.path.parent().filter(|git_dir| is_repository(git_dir)));
-    let mut found: Vec<_> = git_dirs.map(|git_dir| (root(given, work_dir(git_dir)), git_dir)).collect();
-    found.sort();
+    let git_dirs = dirs.iter().filter_map(|dir| Some((dir.path.parent().filter(|path| is_repository(path))?, dir)));
+    let mut found: Vec<_> = git_dirs.map(|(git_dir, dir)| (root(given, work_dir(git_dir)), git_dir, dir)).collect();
+    found.sort_by_key(|(root, git_dir, _)| (*root, *git_dir));
     let mut taken = HashSet::new();
     let mut named = Vec::new();
-    for (root, git_dir) in found {
+    for (root, git_dir, dir) in found {
         let name = free_name(given.get(root), work_dir(git_dir), &taken);
         taken.insert(name.clone());
-        named.push(Repository { git_dir: git_dir.to_owned(), name });
+        named.push(Repository { git_dir: git_dir.to_owned(), served: dir.served.clone(), name });
     }
     named
+}
+
+/// Whether an `objects` directory is that of a repository, and not one that only alternates name. One
+/// that cannot be looked at may be, and keeps its name from another.
+fn is_repository(git_dir: &Path) -> bool {
+    let may_be_there = |name: &str| match git_dir.join(name).symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !is_absence(&error),
+    };
+    may_be_there("HEAD") && may_be_there("refs")
 }
 
 /// The repository of a `.git` is called as the folder it is in.
@@ -84,10 +94,9 @@ impl Repository {
         self.git_dir.starts_with(folder)
     }
 
-    /// Calls `each` with HEAD and every ref, until it says `false`. A ref that cannot be read is left
-    /// out.
+    /// Calls `each` with HEAD and every ref, until it says `false`. What is no ref is left out.
     pub fn refs(&self, each: &mut dyn FnMut(&[u8], RefTarget) -> bool) -> io::Result<()> {
-        if stack::is_used(&self.git_dir) {
+        if stack::is_used(&self.git_dir)? {
             for (name, target) in stack::refs(&self.git_dir)? {
                 if is_shown(&name, &target) && !each(&name, target) {
                     break;
@@ -95,22 +104,12 @@ impl Repository {
             }
             return Ok(());
         }
-        let store = Store::at(self.git_dir.clone(), gix_hash::Kind::Sha1);
-        let head = store.try_find("HEAD").map_err(io::Error::other)?;
-        let iterator = store.iter().map_err(io::Error::other)?;
-        for reference in head.into_iter().map(Ok).chain(iterator.all()?.map(|read| read.map_err(drop))) {
-            if let Ok(reference) = reference
-                && let Some(target) = target(&reference)
-                && !each(reference.name.as_bstr(), target)
-            {
-                break;
-            }
-        }
-        Ok(())
+        ref_files::each_ref(&self.git_dir, &self.served, each)
     }
 
     /// A number that changes when refs do: of the times and sizes of the files and folders they are
-    /// in. `None` when one of them changed so short a while ago that the next change may not show.
+    /// in. `None` when one of them changed so short a while ago that the next change may not show, or
+    /// could not be looked at.
     #[must_use]
     pub fn stamp(&self) -> Option<i64> {
         let recently = SystemTime::now().checked_sub(GRANULARITY)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
@@ -120,24 +119,28 @@ impl Repository {
         let files = ["HEAD", "packed-refs", stack::LIST].map(|name| self.git_dir.join(name));
         let mut settled = true;
         let mut add = |path: &Path| {
-            let Ok(metadata) = fs::metadata(path) else { return };
+            let metadata = match path.symlink_metadata() {
+                Ok(metadata) => metadata,
+                Err(error) => return is_absence(&error).then_some(()),
+            };
             settled &= metadata.mtime() < i64::try_from(recently.as_secs()).unwrap_or(i64::MAX);
             hasher.update(path.as_os_str().as_bytes());
             for number in [metadata.mtime(), metadata.mtime_nsec(), metadata.size().cast_signed()] {
                 hasher.update(&number.to_le_bytes());
             }
+            Some(())
         };
         for file in &files {
-            add(file);
+            add(file)?;
         }
         while let Some(folder) = folders.pop() {
-            add(&folder);
-            let mut below: Vec<_> = fs::read_dir(&folder).into_iter().flatten().flatten().collect();
-            below.sort_by_key(fs::DirEntry::file_name);
-            for entry in below {
-                match entry.file_type() {
-                    Ok(file_type) if file_type.is_dir() => folders.push(entry.path()),
-                    _ => add(&entry.path()),
+            add(&folder)?;
+            for (name, file_type) in ref_files::names(&folder, &self.served).ok()? {
+                let path = folder.join(name);
+                if file_type == FileType::Directory {
+                    folders.push(path);
+                } else {
+                    add(&path)?;
                 }
             }
         }
@@ -149,19 +152,11 @@ impl Repository {
 /// Whether a ref of a reftable is one that there would be as a file: `ORIG_HEAD` and its like are none, nor
 /// are names that git refuses.
 fn is_shown(name: &[u8], target: &RefTarget) -> bool {
-    let legal = |name: &[u8]| FullName::try_from(<&BStr>::from(name)).is_ok();
     let leads = match target {
         RefTarget::Object(_) => true,
-        RefTarget::Symbolic(to) => legal(to),
+        RefTarget::Symbolic(to) => ref_files::is_legal(to),
     };
-    (name == b"HEAD" || name.starts_with(b"refs/") && legal(name)) && leads
-}
-
-fn target(reference: &Reference) -> Option<RefTarget> {
-    match &reference.target {
-        Target::Object(id) => Sha1Git::from_slice(id.as_slice()).map(RefTarget::Object),
-        Target::Symbolic(name) => Some(RefTarget::Symbolic(name.as_bstr().to_vec())),
-    }
+    (name == b"HEAD" || name.starts_with(b"refs/") && ref_files::is_legal(name)) && leads
 }
 
 #[cfg(test)]

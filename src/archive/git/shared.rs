@@ -6,11 +6,21 @@
 //! most once a second, and less often where a scan takes long. Loose objects are asked for by name
 //! and need none of this. The clock read here is the monotonic one, and nothing is dated by it.
 //!
-//! Locks, in the order they are taken: `scan` (held for a whole scan), then `set`, `open` or `stamps`
-//! (held for a look-up, never while a file is touched).
+//! A scan runs in a thread of its own (`scans`): who needs it waits for a while and is then told that it
+//! cannot be said yet what there is, so that a file system that does not answer holds up nobody for
+//! long. What could not be looked at is not gone: its repositories stay known.
+//!
+//! Locks, in the order they are taken: that of `scans`, then `set`, `open`,
+//! `watches` or `stamps`. Each is held for
+//! a look-up, never while a file is touched.
 
-use super::discover;
+use super::discover::{self, Found};
+use super::fault::Fault;
+use super::pack::Checked;
 use super::packs::{ObjectDir, Packs, dir_mtime};
+use super::scans::{Progress, Scans};
+use super::served::Served;
+use super::watch::Watch;
 use lru::LruCache;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -29,16 +39,19 @@ const MAX_OPEN_PACKS: usize = 16_384;
 /// Up to this many repositories, all are looked at again at every miss.
 pub(super) const FEW: usize = 64;
 
+/// Bytes of indexes that one miss compares with their checksums, of those that were not yet.
+const CHECKED_AT_A_MISS: u64 = 32 << 20;
+
 const INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_MILLIS: u64 = 1000;
 
-/// A scan may take this part of the time.
-const SCAN_SHARE: u32 = 10;
-
 pub(super) struct Shared {
     given: Vec<PathBuf>,
+    /// Repositories elsewhere that a link may lead to lie below one of these.
+    links: Vec<PathBuf>,
+    served: Arc<Served>,
     set: RwLock<Arc<Vec<Arc<ObjectDir>>>>,
-    scan: Mutex<Scans>,
+    scans: Scans,
     open: Mutex<LruCache<u64, Arc<Packs>>>,
     /// Changes whenever repositories or packs came or went.
     generation: AtomicU64,
@@ -46,30 +59,31 @@ pub(super) struct Shared {
     sets: AtomicU64,
     /// Stamps of the ids that begin with each byte, and when they were made.
     stamps: Mutex<HashMap<u8, (Instant, u64)>>,
+    /// Of the file systems, by the numbers of their devices.
+    watches: Mutex<HashMap<u64, Arc<Watch>>>,
+    checked: Checked,
+    /// Numbers given out to object directories.
+    numbers: AtomicU64,
     /// Milliseconds from `start` to when the open listings were last looked at.
     refreshed: AtomicU64,
     start: Instant,
 }
 
-#[derive(Default)]
-struct Scans {
-    finished: Option<(Instant, Duration)>,
-    warned: HashSet<PathBuf>,
-    repositories: usize,
-    /// Numbers given out to object directories.
-    numbers: u64,
-}
-
 impl Shared {
-    pub(super) fn new(given: Vec<PathBuf>) -> Self {
+    pub(super) fn new(given: Vec<PathBuf>, links: Vec<PathBuf>) -> Self {
         Self {
+            served: Arc::new(Served::new(given.clone())),
             given,
+            links,
             set: RwLock::default(),
-            scan: Mutex::default(),
+            scans: Scans::default(),
             open: Mutex::new(LruCache::new(MAX_OPEN)),
             generation: AtomicU64::new(0),
             sets: AtomicU64::new(0),
             stamps: Mutex::default(),
+            watches: Mutex::default(),
+            checked: Checked::default(),
+            numbers: AtomicU64::new(0),
             refreshed: AtomicU64::new(0),
             start: Instant::now(),
         }
@@ -89,40 +103,57 @@ impl Shared {
         self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Scans now, waiting for a scan under way first; gives the number of repositories.
+    pub(super) fn served(&self) -> &Arc<Served> {
+        &self.served
+    }
+
+    /// Scans now, however long that takes; gives the number of repositories.
     pub(super) fn scan(&self) -> usize {
-        let mut scans = lock(&self.scan);
-        self.run_scan(&mut scans);
-        scans.repositories
+        self.scans.run_now(|progress| self.scan_once(progress), |found| self.take_over(found))
     }
 
-    /// Scans unless that was done a moment ago. Waits for a scan under way.
-    pub(super) fn scan_if_due(&self) {
-        let mut scans = lock(&self.scan);
-        let due = scans.finished.is_none_or(|(at, took)| at.elapsed() >= INTERVAL.max(took * SCAN_SHARE));
-        if due {
-            self.run_scan(&mut scans);
-        }
+    /// Scans unless that was done a moment ago. Waits for a scan under way, but not for long.
+    ///
+    /// # Errors
+    /// It cannot be said that all repositories are known.
+    pub(super) fn scan_if_due(self: &Arc<Self>) -> Result<(), Fault> {
+        self.scans.run_if_due(|| {
+            let shared = Arc::clone(self);
+            move |progress: Arc<Progress>| {
+                let scan = |progress: &Progress| shared.scan_once(progress);
+                shared.scans.run_begun(&progress, scan, |found| shared.take_over(found));
+            }
+        })
     }
 
-    fn run_scan(&self, scans: &mut Scans) {
-        let began = Instant::now();
-        let found = discover::scan(&self.given, &mut scans.warned);
-        scans.repositories = found.repositories;
+    pub(super) fn wait_for_scans(&self) {
+        self.scans.wait_for_ever();
+    }
+
+    fn scan_once(&self, progress: &Progress) -> Found {
+        discover::scan(&self.given, &self.links, &self.served, progress)
+    }
+
+    fn take_over(&self, found: Found) {
         let old = self.set();
         let known: HashMap<_, _> = old.iter().map(|dir| (&*dir.path, dir)).collect();
-        let mut next = || {
-            scans.numbers += 1;
-            scans.numbers
+        let seen: HashSet<_> = found.object_dirs.iter().map(|(path, _)| path.clone()).collect();
+        // What could not be looked at is as it was.
+        let kept = old.iter().filter(|dir| {
+            let unseen = found.trouble.is_some() || found.unseen.iter().any(|folder| dir.path.starts_with(folder));
+            unseen && !seen.contains(&dir.path)
+        });
+        let kept: Vec<_> = kept.cloned().collect();
+        let make = |(path, device): (PathBuf, u64)| match known.get(&*path) {
+            Some(dir) => (*dir).clone(),
+            None => Arc::new(ObjectDir {
+                number: self.numbers.fetch_add(1, Ordering::Relaxed),
+                path,
+                served: self.served.clone(),
+                watch: lock(&self.watches).entry(device).or_default().clone(),
+            }),
         };
-        let new: Vec<_> = found
-            .object_dirs
-            .into_iter()
-            .map(|path| match known.get(&*path) {
-                Some(dir) => (*dir).clone(),
-                None => Arc::new(ObjectDir { number: next(), path }),
-            })
-            .collect();
+        let new: Vec<_> = found.object_dirs.into_iter().map(make).chain(kept).collect();
         let same = new.len() == old.len() && new.iter().zip(old.iter()).all(|(new, old)| Arc::ptr_eq(new, old));
         if !same {
             let numbers: HashSet<_> = new.iter().map(|dir| dir.number).collect();
@@ -131,17 +162,42 @@ impl Shared {
             self.sets.fetch_add(1, Ordering::AcqRel);
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        scans.finished = Some((Instant::now(), began.elapsed()));
     }
 
-    /// The listing of a directory, made now when it is not open.
+    /// The listing of a directory, made now when it is not open, or was not made whole.
     pub(super) fn packs(&self, dir: &Arc<ObjectDir>) -> Arc<Packs> {
-        if let Some(packs) = lock(&self.open).get(&dir.number) {
-            return packs.clone();
+        let open = lock(&self.open).get(&dir.number).cloned();
+        match open {
+            Some(packs) if packs.has_trouble() => {
+                self.refresh(&packs);
+                lock(&self.open).get(&dir.number).cloned().unwrap_or(packs)
+            }
+            Some(packs) => packs,
+            None => {
+                let packs = Arc::new(Packs::list(dir.clone()));
+                self.keep(packs.clone());
+                packs
+            }
         }
-        let packs = Arc::new(Packs::list(dir.clone()));
-        self.keep(packs.clone());
-        packs
+    }
+
+    /// Compares indexes with their checksums, before it is said that no object is found in them. Of many
+    /// repositories only what is open. Whether to look again.
+    pub(super) fn check_indexes(&self) -> Result<bool, Fault> {
+        let set = self.set();
+        let listings: Vec<_> = if set.len() <= FEW {
+            set.iter().map(|dir| self.packs(dir)).collect()
+        } else {
+            lock(&self.open).iter().map(|(_, packs)| packs.clone()).collect()
+        };
+        let mut budget = CHECKED_AT_A_MISS;
+        for packs in listings {
+            packs.whole()?;
+            if packs.check(&mut budget, &self.checked)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Looks at the open listings again, unless that was done less than a second ago.
@@ -173,8 +229,10 @@ impl Shared {
     /// A number that changes when an object whose id begins with `byte` may have appeared.
     ///
     /// Where there are many repositories it is made anew only once a second.
-    pub(super) fn stamp(&self, byte: u8) -> u64 {
-        self.scan_if_due();
+    pub(super) fn stamp(self: &Arc<Self>, byte: u8) -> u64 {
+        if self.scan_if_due().is_err() {
+            return self.unlike_any();
+        }
         let set = self.set();
         if set.len() > FEW
             && let Some((at, stamp)) = lock(&self.stamps).get(&byte)
@@ -186,11 +244,26 @@ impl Shared {
         self.sets.load(Ordering::Acquire).hash(&mut hasher);
         let loose = format!("{byte:02x}");
         for dir in set.iter() {
-            (dir.number, dir_mtime(&dir.path, "pack"), dir_mtime(&dir.path, &loose)).hash(&mut hasher);
+            let look = || -> Result<_, Fault> {
+                dir.watch.enter(&dir.path)?;
+                let mtime = |name| dir_mtime(&dir.path, name).map_err(|cause| Fault::io("look at", &dir.path, cause));
+                Ok((mtime("pack")?, mtime(&loose)?))
+            };
+            match look() {
+                Ok(times) => (dir.number, times).hash(&mut hasher),
+                Err(_) => return self.unlike_any(),
+            }
         }
         let stamp = hasher.finish();
         lock(&self.stamps).insert(byte, (Instant::now(), stamp));
         stamp
+    }
+
+    /// A stamp that no other is like: nothing that was found before holds.
+    fn unlike_any(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.start.elapsed().hash(&mut hasher);
+        hasher.finish()
     }
 
     fn keep(&self, packs: Arc<Packs>) {

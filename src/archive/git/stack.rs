@@ -1,6 +1,7 @@
 //! The refs of a repository that keeps them as reftables: the files of the stack, merged. Owns the reading
 //! of the files and its bounds; their format is `reftable`'s.
 
+use super::open::is_absence;
 use super::refs::RefTarget;
 use super::reftable::{self, ReftableError, Value};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -30,11 +31,20 @@ const OVERHEAD: usize = 64;
 const ROUNDS: u32 = 10;
 
 /// Whether the refs of the repository at `git_dir` are reftables.
-pub(super) fn is_used(git_dir: &Path) -> bool {
-    let folder = git_dir.join(LIST);
-    let head = || read(&git_dir.join("HEAD"), PLACEHOLDER.len() as u64 + 2);
-    folder.parent().is_some_and(|folder| folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()))
-        && head().is_ok_and(|head| head.trim_ascii_end() == PLACEHOLDER)
+pub(super) fn is_used(git_dir: &Path) -> io::Result<bool> {
+    match git_dir.join("reftable").symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Ok(false),
+        Err(error) if is_absence(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    match read(&git_dir.join("HEAD"), PLACEHOLDER.len() as u64 + 2) {
+        Ok(head) => Ok(head.trim_ascii_end() == PLACEHOLDER),
+        Err(error) if is_absence(&error) || error.kind() == io::ErrorKind::InvalidData => Ok(false),
+        // A link, as HEAD was once.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// All refs by name, `HEAD` and what else stands beside `refs/` among them.
@@ -164,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_git_wrote_is_read_as_git_reads_it() {
-        assert!(is_used(&fixture()));
+        assert!(is_used(&fixture()).unwrap());
         let shown = |(name, target): (&Vec<u8>, &RefTarget)| {
             let name = String::from_utf8(name.clone()).unwrap();
             match target {
@@ -212,7 +222,7 @@ mod tests {
         fs::write(folder.path().join(LIST), tables()).unwrap();
         assert_eq!(refs(folder.path()).unwrap(), all);
         fs::write(folder.path().join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        assert!(!is_used(folder.path()), "its refs are files");
+        assert!(!is_used(folder.path()).unwrap(), "its refs are files");
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn by_git(repository: &Path) -> BTreeMap<String, String> {
 
 fn by_larder(repository: &Path) -> BTreeMap<String, String> {
     let archive = GitArchive::new(vec![repository.to_owned()]).unwrap();
-    let [repository] = &archive.repositories()[..] else { panic!("it is one repository") };
+    let [repository] = &archive.repositories().unwrap()[..] else { panic!("it is one repository") };
     let mut refs = BTreeMap::new();
     let add = &mut |name: &[u8], target| {
         let target = match target {
