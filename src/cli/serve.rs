@@ -3,7 +3,8 @@
 //! Sockets that systemd listens on are taken before `listen` is looked at.
 //!
 //! On SIGHUP the settings are read again (`reload.rs`). On SIGTERM or SIGINT no further connection is accepted and no further cook begun; downloads and
-//! cooks under way get `stop_grace`. A second signal ends it at once, which loses nothing either.
+//! cooks under way get `stop_grace`, and the process ends soon after it, whatever its threads do. A second signal ends it
+//! at once, which loses nothing either.
 
 use super::systemd::{self, Inherited};
 use super::{reload, rooms};
@@ -23,11 +24,15 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit code after a second signal: that of a program ended by SIGINT.
 const STOPPED_AT_ONCE: i32 = 130;
+
+/// How long cooks that are called off at the end of the grace have to end.
+const AFTER_GRACE: Duration = Duration::from_secs(3);
 
 /// `read` reads the settings again.
 pub(super) fn run(settings: &Settings, read: impl Fn() -> anyhow::Result<Settings>) -> anyhow::Result<()> {
@@ -37,7 +42,20 @@ pub(super) fn run(settings: &Settings, read: impl Fn() -> anyhow::Result<Setting
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(serve(settings, read, inherited))
+    let done = runtime.block_on(serve(settings, read, inherited));
+    // Whoever still waits for a file system that does not answer ends with the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// Ends the process a while after the grace, whatever its threads do. Nothing is lost: what they cooked
+/// goes back to the queue, as that of a process that was killed.
+fn end_after(grace: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(grace.saturating_add(AFTER_GRACE));
+        tracing::warn!("stopped while something was still waited for, a file system perhaps");
+        std::process::exit(0);
+    });
 }
 
 /// A thread for every two cores. A hit is the kernel's copying; twice the threads mostly wake each
@@ -110,6 +128,7 @@ async fn serve(
         systemd::notify("STOPPING=1");
         tracing::info!("stopping; a second signal ends it at once");
         let _ = told.send(());
+        end_after(settings.stop_grace);
         tokio::select! {
             _ = async { tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace)) } => {}
             () = either(&mut terminate, &mut interrupt) => {
