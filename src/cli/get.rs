@@ -92,7 +92,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
                 Ok(target) => target,
                 Err(error) => {
                     show.end();
-                    eprintln!("larder: {error}");
+                    super::complain(Escaped(&error));
                     return Ok(code(&error).into());
                 }
             }

@@ -35,7 +35,8 @@ fn apply(
 ) -> anyhow::Result<Settings> {
     let (next, kept) = keep_what_is_fixed(current, read()?);
     // What may fail comes first.
-    let archive = if next.git == current.git { None } else { Some(rooms::archive(&next)?) };
+    let same = (&next.git, &next.follow_links) == (&current.git, &current.follow_links);
+    let archive = if same { None } else { Some(rooms::archive(&next)?) };
     super::set_log(&next.log)?;
     for name in kept {
         tracing::warn!("{name} stays as it is until larder is started anew");

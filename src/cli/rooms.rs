@@ -52,14 +52,57 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
     let mirrors = settings.data.join(origins::FOLDER);
     if settings.mode != Mode::Normal {
         // Nothing is made here; mirrors that are there are read like the rest.
-        let paths = settings.git.iter().cloned().chain(mirrors.is_dir().then_some(mirrors)).collect();
-        return Ok(Arc::new(GitArchive::new(paths)?));
+        let mirrors = match mirrors.read_dir() {
+            Ok(_) => Some(mirrors),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // Only the owner of the data may: what is served from files needs no mirror.
+            Err(error) => {
+                tracing::warn!(path = %mirrors.display(), %error, "mirrors are not read");
+                None
+            }
+        };
+        let paths = settings.git.iter().cloned().chain(mirrors).collect();
+        return Ok(Arc::new(git_archive(settings, paths)?));
     }
     // There before the first origin, so that its mirror is seen without a restart.
     let mirrors = Store::private_folder(&settings.data, origins::FOLDER).context("cannot open the store")?;
     // Large deltified objects are resolved in files without a name, on the disk of the data.
     let paths = settings.git.iter().cloned().chain([mirrors]).collect();
-    Ok(Arc::new(GitArchive::new(paths)?.with_scratch(settings.data.clone())))
+    Ok(Arc::new(git_archive(settings, paths)?.with_scratch(settings.data.clone())))
+}
+
+fn git_archive(settings: &Settings, paths: Vec<PathBuf>) -> anyhow::Result<GitArchive> {
+    for path in &settings.git {
+        if let Some(reason) = refused(path) {
+            anyhow::bail!("--git {}: {reason}", path.display());
+        }
+    }
+    Ok(GitArchive::with_links(paths, settings.follow_links.clone())?)
+}
+
+/// What is wrong with a path that was given for repositories, where more can be said than that it cannot
+/// be opened.
+fn refused(path: &Path) -> Option<&'static str> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("it is not a folder; name a repository, or a folder that holds some"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_remote(path) => {
+            Some("it is a URL, not a path; to mirror a repository: larder origin add URL")
+        }
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && path.as_os_str().as_encoded_bytes().contains(&b':') =>
+        {
+            Some("it is not there; several paths are several --git, or lines of LARDER_GIT")
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether a text is a URL, or what ssh takes for one.
+fn is_remote(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let scp = |text: &str| text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
+    text.contains("://") || scp(&text)
 }
 
 /// The origins of the settings. Makes the catalogue where there is none yet.

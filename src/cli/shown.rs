@@ -36,14 +36,22 @@ fn shown(command: &str) -> Shown {
     match command {
         "serve" | "config" => Shown::All,
         "get" | "verify" | "completions" | "man" | "help" => Shown::None,
-        "cook" => Shown::These(&[PLACES, &["git"], COOKING, COLLECTING]),
+        "cook" => Shown::These(&[PLACES, &["git", "follow_links"], COOKING, COLLECTING]),
         "gc" => Shown::These(&[PLACES, COLLECTING, &["access_log"]]),
         "origin" => Shown::These(&[
             PLACES,
-            &["git", "origin_transports", "origin_private", "origin_timeout", "origin_max_size", "local_origins"],
+            &[
+                "git",
+                "follow_links",
+                "origin_transports",
+                "origin_private",
+                "origin_timeout",
+                "origin_max_size",
+                "local_origins",
+            ],
         ]),
         "list" | "status" => Shown::These(&[PLACES, &["public_url"]]),
-        "larder" | "block" | "fsck" => Shown::These(&[PLACES, &["git"]]),
+        "larder" | "block" | "fsck" => Shown::These(&[PLACES, &["git", "follow_links"]]),
         _ => Shown::These(&[PLACES]),
     }
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Repositories, and folders of repositories.
     pub git: Vec<PathBuf>,
+    /// Repositories below these are served where a link under `git` leads to them.
+    pub follow_links: Vec<PathBuf>,
     /// Where to listen.
     pub listen: Listen,
     /// The URL of larder's root without a trailing slash; known at start-up when it was not set.
@@ -115,6 +117,7 @@ impl Settings {
                 None => default_data()?,
             },
             git: raw.git,
+            follow_links: raw.follow_links.unwrap_or_default(),
             listen: raw.listen.unwrap_or_default(),
             public_url: raw.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             root_path: root_path(raw.root_path.as_deref().unwrap_or_default())?,
@@ -246,6 +249,7 @@ mod tests {
         let written = raw(r#"
             data = "/srv/larder"
             git = ["/srv/git", "/srv/mirrors"]
+            follow_links = ["/srv/repositories"]
             listen = "[::1]:99"
             root_path = "/vault/"
             max_size = "200GiB"
@@ -269,6 +273,16 @@ mod tests {
         let file = raw("workers = 3\nmax_queue = 7\ngit = [\"/a\"]\ndata = \"/d\"");
         let merged = Settings::new(raw("workers = 5").over(file)).unwrap();
         assert_eq!((merged.workers, merged.max_queue, merged.git), (5, 7, vec![PathBuf::from("/a")]));
+    }
+
+    #[test]
+    fn links_are_followed_nowhere_anywhere_or_below_some_paths() {
+        let read = |text: &str| Settings::new(raw(&format!("{text}\ndata = \"/d\""))).unwrap().follow_links;
+        assert_eq!(read(""), Vec::<PathBuf>::new());
+        assert_eq!(read("follow_links = false"), Vec::<PathBuf>::new());
+        assert_eq!(read("follow_links = true"), [PathBuf::from("/")]);
+        assert_eq!(read("follow_links = [\"/a:b\", \"/c\"]"), [PathBuf::from("/a:b"), PathBuf::from("/c")]);
+        assert!(toml::from_str::<Raw>("follow_links = 7").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the user wrote, before it is validated: one list of names for flags, variables and the file.
 
-use super::{Listen, Span};
+use super::{Listen, Span, text};
 use crate::archiver::settings::RawArchiver;
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
@@ -20,9 +20,24 @@ pub struct Raw {
     #[arg(long, env = "LARDER_DATA", global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Git repository, or folder of repositories at any depth; may be given several times
-    #[arg(long, env = "LARDER_GIT", global = true, value_name = "DIR", value_delimiter = ':')]
+    // A variable has one a line: every other byte may be part of a path.
+    #[arg(long, env = "LARDER_GIT", global = true, value_name = "DIR", value_delimiter = '\n')]
     #[serde(default)]
     pub git: Vec<PathBuf>,
+    /// Serve repositories elsewhere that a link under --git leads to: those below DIR; without DIR, any
+    /// [default: none]
+    #[arg(
+        long,
+        env = "LARDER_FOLLOW_LINKS",
+        global = true,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/",
+        value_delimiter = '\n'
+    )]
+    #[serde(default, deserialize_with = "text::paths_or_any")]
+    pub follow_links: Option<Vec<PathBuf>>,
     /// Address to listen on: HOST:PORT, or unix:PATH [default: 127.0.0.1:8417]
     #[arg(long, env = "LARDER_LISTEN", global = true, value_name = "ADDR")]
     pub listen: Option<Listen>,
@@ -134,6 +149,7 @@ impl Raw {
         Self {
             data: self.data.or(below.data),
             git: if self.git.is_empty() { below.git } else { self.git },
+            follow_links: self.follow_links.or(below.follow_links),
             listen: self.listen.or(below.listen),
             public_url: self.public_url.or(below.public_url),
             root_path: self.root_path.or(below.root_path),

@@ -4,6 +4,7 @@ use super::{Listen, Span};
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `Deserialize` by `FromStr`, `Serialize` by `Display`.
@@ -40,4 +41,21 @@ pub(super) fn span<S: serde::Serializer>(span: &Duration, serializer: S) -> Resu
 #[expect(clippy::ref_option, reason = "serde's serialize_with passes a reference to the field")]
 pub(super) fn optional_span<S: serde::Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     span(&time.unwrap_or_default(), serializer)
+}
+
+/// Paths, or `true` for what is below any path and `false` for none.
+pub(super) fn paths_or_any<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "it is true, false, or a list of paths")]
+    enum Written {
+        Any(bool),
+        Paths(Vec<PathBuf>),
+    }
+    Ok(Some(match Written::deserialize(deserializer)? {
+        Written::Any(true) => vec![PathBuf::from("/")],
+        Written::Any(false) => Vec::new(),
+        Written::Paths(paths) => paths,
+    }))
 }

@@ -22,5 +22,6 @@ mod reload;
 mod systemd;
 mod together;
 mod trouble;
+mod untrusted;
 mod vault;
 mod verify_cli;
