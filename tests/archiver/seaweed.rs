@@ -34,16 +34,29 @@ impl Seaweed {
         fs::write(folder.path().join("limited"), "limited\n").unwrap();
         fs::write(folder.path().join("secret"), SECRET).unwrap();
         fs::write(folder.path().join("wrong"), "guessed").unwrap();
-        let held: Vec<TcpListener> = (0..8).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        drop(held);
-        let mut seaweed = Self { child: None, ports, folder };
-        seaweed.up();
+        let mut seaweed = Self { child: None, ports: Vec::new(), folder };
+        // Others may take a port between its choice and its use: then it ends, and others are chosen.
+        let is_up = (0..5).any(|_| {
+            let held: Vec<TcpListener> = (0..8).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            seaweed.ports = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+            drop(held);
+            seaweed.try_up()
+        });
+        assert!(is_up, "it does not start:\n{}", seaweed.log());
         seaweed
     }
 
-    /// Starts it, again perhaps, with what it had.
+    /// Starts it again, with what it had.
     pub(crate) fn up(&mut self) {
+        assert!(self.try_up(), "it does not start:\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Whether it has come up, and not ended instead.
+    fn try_up(&mut self) -> bool {
         let names = ["s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc"];
         let port = |(name, port): (&str, &u16)| match name.split_once('.') {
             Some((server, kind)) => format!("-{server}.port.{kind}={port}"),
@@ -65,10 +78,14 @@ impl Seaweed {
         let deadline = Instant::now() + Duration::from_mins(1);
         // 409: the bucket is there already.
         while !matches!(self.signed("PUT", "").0, 200 | 409) || self.signed("PUT", "/up").0 != 200 {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
-            assert!(Instant::now() < deadline, "it does not start:\n{log}");
+            let has_ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+            if has_ended || Instant::now() > deadline {
+                self.down();
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
+        true
     }
 
     /// Kills it.
