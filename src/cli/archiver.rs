@@ -48,7 +48,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch an archive now, though it failed or is there already
+    /// Fetch an archive now, though it failed or is there already, and see that every region has it
     Retry {
         /// A task, or SOURCE/REPO/REV
         request: String,

@@ -11,6 +11,8 @@
 
 mod ahead;
 mod magic;
+#[cfg(test)]
+mod packers;
 mod tar;
 mod unpack;
 mod zip;
