@@ -12,6 +12,7 @@ use crate::common::server::Server;
 use larder::catalogue::{Access, Catalogue};
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -149,6 +150,9 @@ fn where_the_catalogue_has_no_room_to_forget_files_they_are_deleted_first() {
     let busy: i64 = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
     assert_eq!(busy, 0);
     fill_up(&disk.path().join("filler"), disk.path());
+    // And what is left besides, page by page.
+    let mut rest = File::create(disk.path().join("rest")).unwrap();
+    while rest.write_all(&[1; 512]).is_ok() {}
     assert!(sql.execute("UPDATE totals SET files = files", []).is_err(), "there is no room to write");
 
     let room =
