@@ -88,6 +88,11 @@ impl Server {
         self.child.wait().expect("the process was started here")
     }
 
+    /// Waits for its exit status: it was told to stop.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("the process was started here")
+    }
+
     fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -153,7 +153,7 @@ fn where_the_catalogue_has_no_room_to_forget_files_they_are_deleted_first() {
     // And what is left besides, page by page.
     let mut rest = File::create(disk.path().join("rest")).unwrap();
     while rest.write_all(&[1; 512]).is_ok() {}
-    assert!(sql.execute("UPDATE totals SET files = files", []).is_err(), "there is no room to write");
+    assert!(sql.execute("UPDATE totals SET files = files + 1", []).is_err(), "there is no room to write");
 
     let room =
         RoomLimits { max_size: Some(0), min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru };
