@@ -190,6 +190,11 @@ mod tests {
             ("bytes=1-5,3-9", parts(&[(1, 10)])),
             ("bytes=20-29,0-9,10-19", parts(&[(0, 30)])),
             ("bytes=50-59,20-29,0-9,10-19", parts(&[(50, 60), (0, 30)])),
+            // What is joined stands where the first of its parts stood.
+            ("bytes=10-11,0-1,12-13", parts(&[(10, 14), (0, 2)])),
+            ("bytes=0-1,10-11,20-21,2-3", parts(&[(0, 4), (10, 12), (20, 22)])),
+            ("bytes=20-29,50-59,0-9,10-19", parts(&[(0, 30), (50, 60)])),
+            ("bytes=50-59,0-9,70-79,20-29,10-19", parts(&[(50, 60), (0, 30), (70, 80)])),
             ("bytes=1-2,200-300", parts(&[(1, 3)])),
             ("bytes=-0", Selection::Unsatisfiable),
             ("bytes=100-", Selection::Unsatisfiable),
@@ -258,6 +263,9 @@ mod tests {
         #[test]
         fn no_field_makes_it_panic(field in proptest::collection::vec(any::<u8>(), 0..120), size in any::<u64>()) {
             let _ = select(&field, size);
+            // Behind the unit, where something is made of it.
+            let _ = select(&[b"bytes=", &field[..]].concat(), size);
+            let _ = select(&[b"bytes=0-1,", &field[..]].concat(), size);
         }
 
         #[test]

@@ -154,10 +154,24 @@ mod tests {
         }
 
         #[test]
-        fn whatever_parses_as_a_key_is_a_safe_file_name(text in ".{0,80}") {
+        fn whatever_parses_as_a_key_is_a_safe_file_name(key in any_key(), place in 0..80_usize, put in ".{0,2}") {
+            // One character of a key is replaced: most such texts are no key, and the rest are other keys.
+            let mut text: Vec<char> = key.to_string().chars().collect();
+            let place = place % text.len();
+            text.splice(place..=place, put.chars());
+            let text: String = text.into_iter().collect();
             if let Ok(key) = text.parse::<BundleKey>() {
                 prop_assert!(key.file_name().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.'));
+                prop_assert!(text == key.to_string() || text.len() < key.to_string().len(), "{} is {}", text, key);
             }
+        }
+
+        #[test]
+        fn a_digit_of_a_key_may_be_any_digit_and_nothing_else(key in any_key(), digit in 0..40_usize, put in any::<char>()) {
+            let text = key.to_string();
+            let at = key.kind().as_str().len() + 1 + digit;
+            let changed = format!("{}{put}{}", &text[..at], &text[at + 1..]);
+            prop_assert_eq!(changed.parse::<BundleKey>().is_ok(), matches!(put, '0'..='9' | 'a'..='f'), "{}", changed);
         }
 
         #[test]

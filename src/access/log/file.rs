@@ -224,4 +224,55 @@ mod tests {
         std::fs::write(&path, vec![0; 3 * IDENTITY]).unwrap();
         assert_eq!(*Opened::open(&list(&path).unwrap()[0]).unwrap().unwrap().digest(), short);
     }
+
+    #[test]
+    fn the_file_written_to_longest_ago_comes_first_whatever_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (name, seconds) in [("log", 30), ("log.1", 20), ("log.2.gz", 10), ("log-0", 20), ("other", 5)] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+        }
+        let names: Vec<_> = list(&path).unwrap().iter().map(|found| found.path.clone()).collect();
+        let expected = ["log.2.gz", "log-0", "log.1", "log"].map(|name| folder.path().join(name));
+        assert_eq!(names, expected);
+    }
+
+    /// Reading fails like this.
+    struct Failing(io::ErrorKind);
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_looked_at_is_not_one_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(list(&folder.path().join("none/log")).unwrap(), []);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(list(&file.join("log")).is_err(), "its folder is a file");
+
+        // Packing may be under way; a disk that fails is no packing.
+        assert_eq!(first_line(Failing(io::ErrorKind::UnexpectedEof)).unwrap(), None);
+        for kind in [io::ErrorKind::Other, io::ErrorKind::PermissionDenied, io::ErrorKind::StaleNetworkFileHandle] {
+            assert!(first_line(Failing(kind)).is_err(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_since_it_was_found_is_not_opened_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "one\n").unwrap();
+        let found = list(&path).unwrap().remove(0);
+        assert!(Opened::open(&found).unwrap().is_some());
+        std::fs::rename(&path, folder.path().join("log.1")).unwrap();
+        std::fs::write(&path, "two\n").unwrap();
+        assert!(Opened::open(&found).unwrap().is_none());
+        let device = Found { id: (found.id.0 + 1, found.id.1), path: folder.path().join("log.1"), ..found };
+        assert!(Opened::open(&device).unwrap().is_none(), "the same inode of another device is another file");
+    }
 }

@@ -227,8 +227,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0..200_usize) {
             let _ = read(&bytes, "/root");
+            // And where they stand in a line that is right up to there.
+            let line = line("GET 200 1000 1000 - - OK /root/vault/directory/ID");
+            let _ = read(&[&line.as_bytes()[..cut.min(line.len())], &bytes].concat(), "/root");
+            let path = String::from_utf8_lossy(&bytes).replace('\t', "");
+            let whole = line.replace("/root/", &path);
+            prop_assert_ne!(read(whole.as_bytes(), ""), Line::Foreign, "a path is not what a line is known by");
         }
 
         #[test]
