@@ -130,11 +130,14 @@ impl<R: BufRead> Read for Unpacked<R> {
             return Ok(0);
         }
         while let Some(member) = &mut self.member {
-            let n = member.read(buf)?;
-            if n > 0 {
-                return Ok(n);
+            let read = member.read(buf);
+            if matches!(read, Ok(n) if n > 0) {
+                return read;
             }
-            if let Some(member) = self.member.take() {
+            // A decoder that has failed is not asked again: it might go on.
+            let member = self.member.take();
+            read?;
+            if let Some(member) = member {
                 self.member = self.next(member.into_inner()).map_err(StructureError::carried)?;
             }
         }
