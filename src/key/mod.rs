@@ -6,10 +6,12 @@
 
 mod kind;
 mod sha1git;
+mod spelling;
 mod swhid;
 
 pub use kind::{Family, Format, ObjectKind};
 pub use sha1git::Sha1Git;
+pub use spelling::is_download_name;
 pub use swhid::Swhid;
 
 use std::fmt;
@@ -126,9 +128,9 @@ pub enum ParseError {
     /// Not a SWHID.
     #[error("a SWHID is swh:1:(cnt|dir|rev|rel|snp):<40 hexadecimal digits>")]
     Swhid,
-    /// A SWHID with qualifiers, which name a context and not an object.
-    #[error("qualifiers (;origin= and so on) are not accepted after a SWHID")]
-    Qualified,
+    /// What stands behind a SWHID is no qualifier.
+    #[error("a qualifier behind a SWHID is ;name=value")]
+    Qualifier,
 }
 
 #[cfg(test)]
@@ -211,7 +213,7 @@ mod tests {
             format!("snapshot/{EMPTY}.tar").parse::<BundleKey>(),
             Err(ParseError::Combination { kind: ObjectKind::Snapshot, format: Format::Tar })
         );
-        assert_eq!(format!("swh:1:dir:{EMPTY};origin=x").parse::<Swhid>(), Err(ParseError::Qualified));
+        assert_eq!(format!("swh:1:dir:{EMPTY};origin").parse::<Swhid>(), Err(ParseError::Qualifier));
         assert_eq!(format!("swh:2:dir:{EMPTY}").parse::<Swhid>(), Err(ParseError::Swhid));
     }
 }

@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 /// A SoftWare Hash IDentifier, version 1, without qualifiers (SWHID specification v1.1, section 5).
 ///
-/// `FromStr` takes either case, as Software Heritage does; `Display` writes lower case.
+/// `FromStr` takes either case, as Software Heritage does, and qualifiers, which are checked and left out;
+/// `Display` writes lower case.
 ///
 /// ```
 /// use larder::key::Swhid;
-/// let swhid: Swhid = "SWH:1:DIR:4B825DC642CB6EB9A060E54BF8D69288FBEE4904".parse()?;
+/// let swhid: Swhid = "SWH:1:DIR:4B825DC642CB6EB9A060E54BF8D69288FBEE4904;path=/".parse()?;
 /// assert_eq!(swhid.to_string(), "swh:1:dir:4b825dc642cb6eb9a060e54bf8d69288fbee4904");
 /// # Ok::<(), larder::key::ParseError>(())
 /// ```
@@ -32,17 +33,6 @@ impl FromStr for Swhid {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text.contains(';') {
-            return Err(ParseError::Qualified);
-        }
-        let text = text.to_ascii_lowercase();
-        let mut parts = text.split(':');
-        let (Some("swh"), Some("1"), Some(kind), Some(id), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(ParseError::Swhid);
-        };
-        let kind = ObjectKind::ALL.into_iter().find(|k| k.swhid_type() == kind).ok_or(ParseError::Swhid)?;
-        Ok(Self { kind, id: id.parse()? })
+        Ok(Self::with_qualifiers(text)?.0)
     }
 }
