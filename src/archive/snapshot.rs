@@ -4,6 +4,10 @@
 //! their names' bytes, each `<target type> SP <name> NUL <length of target> ":" <target>`, with
 //! nothing between them. Pure. A manifest may come from anywhere: reading one checks all of it.
 
+mod encoded;
+
+pub use encoded::Encoded;
+
 use crate::key::{ObjectKind, Sha1Git};
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
@@ -72,16 +76,8 @@ impl Manifest {
     /// below `refs/`, as a tag, as a head, as a remote.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<(&[u8], &Target)> {
-        let rules: [(&[u8], &[u8]); 6] = [
-            (b"", b""),
-            (b"refs/", b""),
-            (b"refs/tags/", b""),
-            (b"refs/heads/", b""),
-            (b"refs/remotes/", b""),
-            (b"refs/remotes/", b"/HEAD"),
-        ];
-        rules.iter().find_map(|(before, behind)| {
-            let (name, target) = self.branches.get_key_value([before, name, behind].concat().as_slice())?;
+        meant(name).find_map(|name| {
+            let (name, target) = self.branches.get_key_value(name.as_slice())?;
             Some((name.as_slice(), target))
         })
     }
@@ -141,11 +137,7 @@ impl Manifest {
     /// The id of the snapshot.
     #[must_use]
     pub fn id(&self) -> Sha1Git {
-        let bytes = self.encode();
-        let mut sha1 = Sha1::new();
-        sha1.update(format!("snapshot {}\0", bytes.len()));
-        sha1.update(&bytes);
-        Sha1Git::from_bytes(sha1.finalize().into())
+        id(&self.encode())
     }
 
     /// Reads what [`encode`](Self::encode) wrote, and nothing else: what is accepted encodes to the
@@ -161,16 +153,65 @@ impl Manifest {
             let malformed = |reason| ManifestError::Malformed { at, reason };
             let (name, target, behind) = branch(rest).map_err(malformed)?;
             if manifest.branches.last_key_value().is_some_and(|(last, _)| last.as_slice() >= name) {
-                return Err(malformed("the branches are not in order"));
+                return Err(malformed(NO_ORDER));
             }
             if !manifest.insert(name, target) {
-                return Err(malformed("a name is empty, too long, or has a NUL"));
+                return Err(malformed(BAD_NAME));
             }
             rest = behind;
         }
         Ok(manifest)
     }
 }
+
+/// Branches that can be looked up by name.
+pub trait Branches {
+    /// What a branch leads to.
+    fn target(&self, name: &[u8]) -> Option<Target>;
+
+    /// The branch that a name or the end of one means, by git's rules, and the object that it leads to through
+    /// aliases. `None` when there is no such branch, or it leads to nothing.
+    fn lead(&self, name: &[u8]) -> Option<(Vec<u8>, ObjectKind, Sha1Git)> {
+        let (name, mut target) = meant(name).find_map(|name| self.target(&name).map(|target| (name, target)))?;
+        for _ in 0..=MAX_ALIASES {
+            match target {
+                Target::Object(kind, id) => return Some((name, kind, id)),
+                Target::Alias(other) => target = self.target(&other)?,
+                Target::Dangling => return None,
+            }
+        }
+        None
+    }
+}
+
+impl Branches for Manifest {
+    fn target(&self, name: &[u8]) -> Option<Target> {
+        self.get(name).cloned()
+    }
+}
+
+/// The names that one may stand for, by git's rules.
+fn meant(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    const RULES: [(&[u8], &[u8]); 6] = [
+        (b"", b""),
+        (b"refs/", b""),
+        (b"refs/tags/", b""),
+        (b"refs/heads/", b""),
+        (b"refs/remotes/", b""),
+        (b"refs/remotes/", b"/HEAD"),
+    ];
+    RULES.iter().map(move |(before, behind)| [before, name, behind].concat())
+}
+
+fn id(encoded: &[u8]) -> Sha1Git {
+    let mut sha1 = Sha1::new();
+    sha1.update(format!("snapshot {}\0", encoded.len()));
+    sha1.update(encoded);
+    Sha1Git::from_bytes(sha1.finalize().into())
+}
+
+const NO_ORDER: &str = "the branches are not in order";
+const BAD_NAME: &str = "a name is empty, too long, or has a NUL";
 
 /// The first branch of `bytes` and what stands behind it.
 fn branch(bytes: &[u8]) -> Result<(&[u8], Target, &[u8]), &'static str> {
@@ -276,6 +317,10 @@ mod tests {
             assert_eq!(branch.map(|(name, _)| name), found.map(str::as_bytes), "{name}");
             let led = branch.and_then(|(_, target)| manifest.follow(target));
             assert_eq!(led.map(|(_, id)| id), id.map(|byte| Sha1Git::from_bytes([byte; 20])), "{name}");
+            let led = led.zip(branch).map(|((kind, id), (name, _))| (name.to_vec(), kind, id));
+            assert_eq!(manifest.lead(name.as_bytes()), led, "{name}");
+            let encoded = Encoded::new(manifest.encode()).unwrap();
+            assert_eq!((encoded.lead(name.as_bytes()), encoded.id()), (led, manifest.id()), "{name}");
         }
     }
 
@@ -295,6 +340,7 @@ mod tests {
         for (bytes, place) in cases {
             let error = Manifest::decode(bytes).unwrap_err();
             assert!(matches!(error, ManifestError::Malformed { at, .. } if at == place), "{error}");
+            assert_eq!(Encoded::new(bytes.to_vec()), Err(error));
         }
     }
 
@@ -307,11 +353,18 @@ mod tests {
             for (name, target) in branches {
                 prop_assert!(manifest.insert(&name, target));
             }
+            let encoded = Encoded::new(manifest.encode()).unwrap();
+            for (name, target) in manifest.iter() {
+                prop_assert_eq!(encoded.target(name), Some(target.clone()));
+                prop_assert_eq!(encoded.target(&[name, b"x"].concat()), manifest.get(&[name, b"x"].concat()).cloned());
+            }
             prop_assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
         }
 
         #[test]
         fn what_is_accepted_encodes_to_the_same_bytes(bytes in "(alias|dangling|revision|x)? ?[a-b]{0,2}\0?[0-3]{0,2}:?[a-b]{0,3}") {
+            let encoded = Encoded::new(bytes.clone().into_bytes());
+            prop_assert_eq!(encoded.map(drop), Manifest::decode(bytes.as_bytes()).map(drop));
             if let Ok(manifest) = Manifest::decode(bytes.as_bytes()) {
                 prop_assert_eq!(manifest.encode(), bytes.as_bytes());
             }

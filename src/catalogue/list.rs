@@ -32,6 +32,25 @@ impl Catalogue {
         })
     }
 
+    /// The last bundle of a page of [`list`](Self::list) that has `limit` of them, and whether there are more behind
+    /// it; `None` when there are fewer.
+    pub fn list_end(
+        &self,
+        kind: ObjectKind,
+        after: Option<(Sha1Git, Format)>,
+        limit: u32,
+    ) -> Result<Option<(BundleKey, bool)>, CatalogueError> {
+        let (id, format) = after.map_or((Vec::new(), 0), |(id, format)| (id.as_bytes().to_vec(), format.code()));
+        self.read("list bundles", |connection| {
+            let sql = "SELECT b.kind, b.sha1git, b.format FROM bundle b INDEXED BY bundle_done
+                       WHERE b.kind = ?1 AND b.status = 2 AND (b.sha1git, b.format) > (?2, ?3)
+                       ORDER BY b.sha1git, b.format LIMIT 2 OFFSET ?4";
+            let parameters = (kind.code(), id, format, limit.saturating_sub(1));
+            let found = collect(connection, sql, parameters, |row| key(row, 0))?;
+            Ok(found.first().map(|last| (*last, found.len() > 1)))
+        })
+    }
+
     /// Files whose SHA-256 is not known yet, oldest first: one of the names and the BLAKE3 of each.
     pub fn without_sha256(&self, limit: u32) -> Result<Vec<(BundleKey, [u8; 32])>, CatalogueError> {
         self.read("look for files without sha256", |connection| {

@@ -105,6 +105,7 @@ struct Shared {
     /// `None` where nothing is written, and in memory.
     watched: Option<Watched>,
     readers: Pool,
+    manifests: snapshot::Manifests,
     path: std::path::PathBuf,
     /// Our share of the schema's lock. The last field: given up after the connections are closed.
     _hold: Option<File>,
@@ -146,7 +147,8 @@ impl Catalogue {
     fn of(opened: Opened, watched: Option<Watched>) -> Self {
         let readers = Pool::new(opened.path.clone(), opened.reach);
         let writer = opened.writer.map(Writer::new);
-        let shared = Shared { writer, watched, readers, path: opened.path, _hold: opened.hold };
+        let manifests = snapshot::Manifests::default();
+        let shared = Shared { writer, watched, readers, manifests, path: opened.path, _hold: opened.hold };
         Self { shared: Arc::new(shared), patience: writer::PATIENCE }
     }
 
@@ -303,6 +305,8 @@ mod tests {
         assert_eq!(catalogue.release("p", now).unwrap(), 1);
         catalogue.finish(claim(&catalogue), facts, MINUTE, now, |_| Ok(())).unwrap();
         assert_eq!(catalogue.list(ObjectKind::Directory, None, 9).unwrap().len(), 1);
+        assert_eq!(catalogue.list_end(ObjectKind::Directory, None, 1).unwrap(), Some((directory, false)));
+        assert_eq!(catalogue.list_end(ObjectKind::Directory, None, 2).unwrap(), None);
         assert_eq!(catalogue.without_sha256(9).unwrap().len(), 1);
         catalogue.set_sha256(&revision, &[1; 32], [2; 32]).unwrap();
         catalogue.touch(&[Touch { key: directory, at: now, hits: 1 }]).unwrap();

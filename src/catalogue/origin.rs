@@ -101,6 +101,19 @@ impl Catalogue {
         })
     }
 
+    /// The last URL of a page of [`origins`](Self::origins) that has `limit` of them, and whether there are more behind
+    /// it; `None` when there are fewer.
+    pub fn origins_end(&self, after: Option<&str>, limit: u32) -> Result<Option<(String, bool)>, CatalogueError> {
+        self.read("list origins", |connection| {
+            let sql = "SELECT url FROM origin WHERE url > ?1 ORDER BY url LIMIT 2 OFFSET ?2";
+            let parameters = (after.unwrap_or_default(), limit.saturating_sub(1));
+            let mut found = collect(connection, sql, parameters, |row| Ok(row.get::<_, String>(0)?))?;
+            let more = found.len() > 1;
+            found.truncate(1);
+            Ok(found.pop().map(|last| (last, more)))
+        })
+    }
+
     /// The origins that are mirrored, in order of URL, after the given one.
     pub fn mirrored_origins(&self, after: Option<&str>, limit: u32) -> Result<Vec<Origin>, CatalogueError> {
         self.read("list origins", |connection| {
@@ -153,6 +166,24 @@ impl Catalogue {
             let Some(id) = origin_id(connection, url)? else { return Ok(Vec::new()) };
             let sql = concat!(visit_select!(), " AND number < ?2 ORDER BY number DESC LIMIT ?3");
             collect(connection, sql, (id, before, limit), visit)
+        })
+    }
+
+    /// The number of the last visit of a page of [`visits`](Self::visits) that has `limit` of them, and whether there
+    /// are more behind it; `None` when there are fewer.
+    pub fn visits_end(
+        &self,
+        url: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Option<(u64, bool)>, CatalogueError> {
+        let before = before.and_then(|number| i64::try_from(number).ok()).unwrap_or(i64::MAX);
+        self.read("list visits", |connection| {
+            let Some(id) = origin_id(connection, url)? else { return Ok(None) };
+            let sql = "SELECT number FROM visit WHERE origin = ?1 AND number < ?2
+                       ORDER BY number DESC LIMIT 2 OFFSET ?3";
+            let found = collect(connection, sql, (id, before, limit.saturating_sub(1)), |row| unsigned(row, 0))?;
+            Ok(found.first().map(|last| (*last, found.len() > 1)))
         })
     }
 }
@@ -270,6 +301,10 @@ mod tests {
         assert_eq!(listed.iter().map(|visit| visit.number).collect::<Vec<_>>(), [5, 4, 3, 2, 1]);
         assert_eq!((listed[4].first_at, listed[4].last_at, listed[4].times), (at(1), at(5), 3));
         assert_eq!(catalogue.visits(URL, Some(3), 1).unwrap(), listed[3..4]);
+        let last = u32::try_from(listed.len()).unwrap();
+        assert_eq!(catalogue.visits_end(URL, None, last - 1).unwrap(), Some((listed[listed.len() - 2].number, true)));
+        assert_eq!(catalogue.visits_end(URL, None, last).unwrap(), listed.last().map(|last| (last.number, false)));
+        assert_eq!(catalogue.visits_end(URL, None, last + 1).unwrap(), None);
         let origin = catalogue.origin(URL).unwrap().unwrap();
         let Outcome::Full(id) = a else { unreachable!() };
         assert_eq!((origin.snapshot, origin.visited_at, origin.stamp), (Some(id), Some(at(8)), None));
@@ -299,6 +334,9 @@ mod tests {
         }
         let urls = |origins: Vec<Origin>| origins.into_iter().map(|origin| origin.url).collect::<Vec<_>>();
         assert_eq!(urls(catalogue.origins(None, 2).unwrap()), ["a", "b"]);
+        assert_eq!(catalogue.origins_end(None, 2).unwrap(), Some(("b".to_owned(), true)));
+        assert_eq!(catalogue.origins_end(Some("a"), 2).unwrap(), Some(("c".to_owned(), false)));
+        assert_eq!(catalogue.origins_end(Some("a"), 3).unwrap(), None);
         assert_eq!(urls(catalogue.origins(Some("b"), 2).unwrap()), ["c"]);
         assert_eq!(urls(catalogue.mirrored_origins(None, 9).unwrap()), ["b", "c"]);
         let found = snapshot(&catalogue, "x");

@@ -3,14 +3,19 @@
 //! The manifests of one large origin have megabytes and differ in a few branches, so one is packed
 //! with the bytes of an earlier one as what it may refer to (`base`). A base has none itself: reading
 //! unpacks two rows at most.
+//!
+//! To look a branch up the last manifests are kept as they are hashed ([`Catalogue::branches`]), in a bounded number of
+//! bytes; one is unpacked at a time, for a large one takes its size twice over meanwhile.
 
 use super::error::Fault;
 use super::row::{execute, first, signed, unsigned};
 use super::{Catalogue, CatalogueError};
-use crate::archive::snapshot::{MAX_MANIFEST, Manifest};
+use crate::archive::snapshot::{Encoded, MAX_MANIFEST, Manifest};
 use crate::key::Sha1Git;
 use rusqlite::Connection;
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zstd::stream::raw::CParameter;
 
 /// zstd's level: names pack well at any, and ids at none.
@@ -18,6 +23,9 @@ const LEVEL: i32 = 6;
 
 /// A difference over this part of the manifest is none worth another row's company.
 const WORTH: usize = 8;
+
+/// How many bytes of manifests are kept to look branches up in.
+const KEPT: usize = 24 << 20;
 
 /// The window of zstd in bits, so that a manifest sees all of its base and of itself.
 const WINDOW: u32 = (2 * MAX_MANIFEST).ilog2();
@@ -31,6 +39,28 @@ impl Catalogue {
         let manifest = Manifest::decode(&bytes).ok().filter(|manifest| manifest.id() == *id);
         let damaged = || Fault::Row("a manifest is not that of its snapshot");
         manifest.ok_or_else(damaged).map(Some).map_err(|fault| fault.during("look up a snapshot", &self.shared.path))
+    }
+
+    /// The same for looking branches up: as it is hashed, and kept for the next question.
+    pub fn branches(&self, id: &Sha1Git) -> Result<Option<Arc<Encoded>>, CatalogueError> {
+        let manifests = &self.shared.manifests;
+        if let Some(kept) = manifests.get(id) {
+            return Ok(Some(kept));
+        }
+        let _one = lock(&manifests.unpacking);
+        // Perhaps it was the one that was unpacked meanwhile.
+        if let Some(kept) = manifests.get(id) {
+            return Ok(Some(kept));
+        }
+        let Some(bytes) = self.read("look up a snapshot", |connection| bytes(connection, id))? else {
+            return Ok(None);
+        };
+        let encoded = Encoded::new(bytes).ok().filter(|encoded| encoded.id() == *id).map(Arc::new);
+        let damaged =
+            || Fault::Row("a manifest is not that of its snapshot").during("look up a snapshot", &self.shared.path);
+        let encoded = encoded.ok_or_else(damaged)?;
+        manifests.put(*id, &encoded);
+        Ok(Some(encoded))
     }
 
     /// Whether the manifest of a snapshot is known.
@@ -57,6 +87,38 @@ impl Catalogue {
         })?;
         Ok(id)
     }
+}
+
+/// The manifests that branches were last looked up in. They never change, so none is ever wrong.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    /// The last used last. No lock is taken while it is held.
+    kept: Mutex<VecDeque<(Sha1Git, Arc<Encoded>)>>,
+    /// Held while one is unpacked, and a reader lent; before `kept`.
+    unpacking: Mutex<()>,
+}
+
+impl Manifests {
+    fn get(&self, id: &Sha1Git) -> Option<Arc<Encoded>> {
+        let mut kept = lock(&self.kept);
+        let place = kept.iter().position(|(other, _)| other == id)?;
+        let found = kept.remove(place)?;
+        let manifest = Arc::clone(&found.1);
+        kept.push_back(found);
+        Some(manifest)
+    }
+
+    fn put(&self, id: Sha1Git, manifest: &Arc<Encoded>) {
+        let mut kept = lock(&self.kept);
+        kept.push_back((id, Arc::clone(manifest)));
+        while kept.iter().map(|(_, one)| one.weight()).sum::<usize>() > KEPT || kept.len() > KEPT / 4096 {
+            kept.pop_front();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Packed {
@@ -168,10 +230,27 @@ mod tests {
         taken.push(Manifest::default());
         for manifest in &taken {
             assert_eq!(catalogue.snapshot(&manifest.id()).unwrap().as_ref(), Some(manifest));
+            for _ in 0..2 {
+                assert_eq!(catalogue.branches(&manifest.id()).unwrap().unwrap().bytes(), manifest.encode());
+            }
         }
         assert_eq!(catalogue.add_snapshot(&taken[0], Some(&empty)).unwrap(), first);
         assert!(!catalogue.has_snapshot(&Sha1Git::NULL).unwrap());
         assert_eq!(catalogue.snapshot(&Sha1Git::NULL).unwrap(), None);
+        assert_eq!(catalogue.branches(&Sha1Git::NULL).unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_manifests_are_kept_in_so_many_bytes() {
+        let manifests = Manifests::default();
+        let encoded = Arc::new(Encoded::new(manifest(100_000).encode()).unwrap());
+        let room = u8::try_from(KEPT / encoded.weight()).unwrap();
+        for byte in 0..=room {
+            manifests.put(Sha1Git::from_bytes([byte; 20]), &encoded);
+            assert!(manifests.get(&Sha1Git::from_bytes([1; 20])).is_some() == (byte > 0), "the last used is kept");
+        }
+        assert!(manifests.get(&Sha1Git::from_bytes([0; 20])).is_none());
+        assert_eq!(lock(&manifests.kept).len(), usize::from(room));
     }
 
     #[test]
@@ -188,5 +267,6 @@ mod tests {
             })
             .unwrap();
         assert!(matches!(catalogue.snapshot(&id), Err(CatalogueError::Row { .. })));
+        assert!(matches!(catalogue.branches(&id), Err(CatalogueError::Row { .. })));
     }
 }

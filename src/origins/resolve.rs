@@ -1,6 +1,6 @@
 //! From a branch, a tag or an id to the objects behind it, and on to a path in their tree.
 
-use crate::archive::snapshot::Manifest;
+use crate::archive::snapshot::Branches;
 use crate::archive::{ArchiveError, ObjectType, Reader, object};
 use crate::key::{BundleKey, Family, Format, ObjectKind, ParseError, Sha1Git};
 use std::str::FromStr;
@@ -110,7 +110,7 @@ impl Resolved {
 /// # Errors
 /// [`ArchiveError`] when an object on the way cannot be read.
 pub fn resolve(
-    manifest: &Manifest,
+    branches: &(impl Branches + ?Sized),
     reader: &mut dyn Reader,
     reference: &[u8],
 ) -> Result<Option<Resolved>, ArchiveError> {
@@ -119,9 +119,8 @@ pub fn resolve(
     if let Some(id) = id {
         return Ok(describe(reader, id, &mut resolved)?.then_some(resolved));
     }
-    let Some((name, target)) = manifest.find(reference) else { return Ok(None) };
-    let Some((kind, id)) = manifest.follow(target) else { return Ok(None) };
-    resolved.branch = Some(name.to_vec());
+    let Some((name, kind, id)) = branches.lead(reference) else { return Ok(None) };
+    resolved.branch = Some(name);
     if !describe(reader, id, &mut resolved)? {
         // The archive has not seen a new mirror yet, or has lost it: what the manifest says holds.
         match kind {
