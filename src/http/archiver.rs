@@ -190,7 +190,9 @@ fn not_answered(failure: &AnswerError) -> Response<Body> {
 
 fn not_cooked(refusal: &OrderError) -> Response<Body> {
     match refusal {
-        OrderError::NotFound => error(StatusCode::NOT_FOUND, "the archive was collected: ask for it anew"),
+        OrderError::NotFound | OrderError::OtherKind { .. } => {
+            error(StatusCode::NOT_FOUND, "the archive was collected: ask for it anew")
+        }
         OrderError::Blocked { .. } => {
             error(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "the directory, or something in it, is blocked here")
         }

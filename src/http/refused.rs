@@ -13,7 +13,7 @@ use hyper::{Response, StatusCode};
 /// What `Retry-After` says when the queue is full, in seconds.
 const QUEUE_FULL_RETRY: u64 = 30;
 
-/// What `Retry-After` says when others write the catalogue, in seconds.
+/// What `Retry-After` says when others are to be done first, in seconds.
 const BUSY_RETRY: u64 = 5;
 
 /// What `Retry-After` says when the archive or the catalogue cannot be read, in seconds.
@@ -31,10 +31,13 @@ pub(super) fn not_routed(error: &RouteError) -> Response<Body> {
 pub(super) fn not_ordered(error: &OrderError) -> Response<Body> {
     match error {
         OrderError::NotFound => Problem::new(StatusCode::NOT_FOUND, "no_such_object", error.to_string()).response(),
+        OrderError::OtherKind { is, .. } => Problem::new(StatusCode::NOT_FOUND, "no_such_object", error.to_string())
+            .with("kind", is.as_str())
+            .response(),
         OrderError::QueueFull => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", error.to_string())
             .retry_after(QUEUE_FULL_RETRY)
             .response(),
-        OrderError::Busy => busy(),
+        OrderError::Busy => writing(),
         OrderError::NoRoom(_) => {
             tracing::warn!(%error, "an order was refused");
             no_room()
@@ -70,7 +73,7 @@ fn no_room() -> Response<Body> {
 }
 
 /// Not the client's fault, nor worth a line of the log for each: `/readyz` says it.
-fn busy() -> Response<Body> {
+fn writing() -> Response<Body> {
     tracing::debug!("others write the catalogue");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "catalogue_busy", OrderError::Busy.to_string())
         .retry_after(BUSY_RETRY)
@@ -79,7 +82,7 @@ fn busy() -> Response<Body> {
 
 pub(super) fn unavailable(error: &CatalogueError) -> Response<Body> {
     if error.is_busy() {
-        return busy();
+        return writing();
     }
     if matches!(error, CatalogueError::Lost { .. }) {
         // The kitchen has said it once, and what to do.
@@ -99,4 +102,10 @@ pub(super) fn unavailable(error: &CatalogueError) -> Response<Body> {
 pub(super) fn not_opened(error: &std::io::Error) -> Response<Body> {
     tracing::error!(%error, "a bundle cannot be opened");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store_unavailable", "the bundle cannot be read").response()
+}
+
+/// As many make or hold large answers as may.
+pub(super) fn busy() -> Response<Body> {
+    let detail = "too many large answers are being made or sent at the moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(BUSY_RETRY).response()
 }

@@ -41,6 +41,14 @@ pub enum OrderError {
     /// No archive has the object.
     #[error("no archive has this object")]
     NotFound,
+    /// It is the id of something else.
+    #[error("this is the id of a {is}, not of a {asked}")]
+    OtherKind {
+        /// What was asked for.
+        asked: ObjectKind,
+        /// What it is.
+        is: ObjectKind,
+    },
     /// The queue is full.
     #[error("too many cooks are waiting")]
     QueueFull,
@@ -183,36 +191,42 @@ impl Kitchen {
     }
 
     /// Whether there is such an object.
+    ///
+    /// # Errors
+    /// [`OrderError::OtherKind`] when the id is that of another kind of object, among others.
     pub(super) fn is_known(&self, key: &BundleKey) -> Result<bool, OrderError> {
-        Ok(match key.kind() {
-            // No archive holds one: what the catalogue knows is all there is of it.
-            ObjectKind::Snapshot => self.0.catalogue.has_snapshot(&key.id())?,
-            ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => {
-                self.archive_has(key.kind(), key)?
+        // No archive holds a snapshot: what the catalogue knows is all there is of it.
+        let is_snapshot = || self.0.catalogue.has_snapshot(&key.id());
+        match key.kind() {
+            ObjectKind::Snapshot => Ok(is_snapshot()? || self.archive_has(ObjectKind::Snapshot, key)?),
+            asked @ (ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release) => {
+                let has = self.archive_has(asked, key)?;
+                if !has && is_snapshot()? {
+                    return Err(OrderError::OtherKind { asked, is: ObjectKind::Snapshot });
+                }
+                Ok(has)
             }
-        })
+        }
     }
 
-    fn archive_has(&self, kind: ObjectKind, key: &BundleKey) -> Result<bool, OrderError> {
+    fn archive_has(&self, asked: ObjectKind, key: &BundleKey) -> Result<bool, OrderError> {
         let (shared, id) = (&*self.0, key.id());
-        if shared.absences.contains(kind, id, Instant::now(), || shared.archive.stamp(&id)) {
+        if shared.absences.contains(asked, id, Instant::now(), || shared.archive.stamp(&id)) {
             return Ok(false);
         }
         // Taken before the search: what appears during it changes the stamp and is not missed.
         let stamp = shared.archive.stamp(&id);
-        let found = shared.archive.reader().header(&id)?.map(|header| header.object_type);
-        let wanted = match kind {
-            ObjectKind::Content => Some(ObjectType::Blob),
-            ObjectKind::Directory => Some(ObjectType::Tree),
-            ObjectKind::Revision => Some(ObjectType::Commit),
-            ObjectKind::Release => Some(ObjectType::Tag),
-            ObjectKind::Snapshot => None,
+        let Some(header) = shared.archive.reader().header(&id)? else {
+            shared.absences.insert(asked, id, stamp, Instant::now());
+            return Ok(false);
         };
-        let has = found.is_some() && found == wanted;
-        if !has {
-            shared.absences.insert(kind, id, stamp, Instant::now());
-        }
-        Ok(has)
+        let is = match header.object_type {
+            ObjectType::Blob => ObjectKind::Content,
+            ObjectType::Tree => ObjectKind::Directory,
+            ObjectType::Commit => ObjectKind::Revision,
+            ObjectType::Tag => ObjectKind::Release,
+        };
+        if is == asked { Ok(true) } else { Err(OrderError::OtherKind { asked, is }) }
     }
 }
 
