@@ -7,11 +7,10 @@ use super::settings;
 use super::task::Fetched;
 use crate::bundle::FileFacts;
 use crate::catalogue::{Placed, Placement as Row, PlacementState};
-use crate::key::BundleKey;
+use crate::key::{BundleKey, is_download_name};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::time::Timestamp;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -139,12 +138,14 @@ impl Placement {
     /// larder's own URL of the archive; the parameters make the download be saved under its name and have the
     /// upstream's type.
     fn static_url(&self, fetched: &Fetched) -> String {
-        let name = utf8_percent_encode(&fetched.file_name, NON_ALPHANUMERIC).to_string();
-        let name = name.replace("%2E", ".").replace("%2D", "-").replace("%5F", "_").replace("%2B", "+");
         let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
         // Every known type can stand in a query as it is: nginx compares it undecoded.
-        let media_type = media::known(&fetched.media_type).map(|known| format!("&type={known}")).unwrap_or_default();
-        format!("{base}/vault/{}?filename={name}{media_type}", fetched.content)
+        let media_type = media::known(&fetched.media_type).map(|known| format!("type={known}"));
+        let name =
+            Some(&fetched.file_name).filter(|name| is_download_name(name)).map(|name| format!("filename={name}"));
+        let query: Vec<_> = name.into_iter().chain(media_type).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{base}/vault/{}{mark}{}", fetched.content, query.join("&"))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::{Listen, Settings};
 use crate::http::archiver::Endpoints;
 use crate::http::status_body::Base;
 use crate::http::vault::Vault;
-use crate::http::{Limits, Listener, server};
+use crate::http::{Limits, Listener, descriptors, server};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::origins::Repositories;
@@ -37,6 +37,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(3);
 /// `read` reads the settings again.
 pub(super) fn run(settings: &Settings, read: impl Fn() -> anyhow::Result<Settings>) -> anyhow::Result<()> {
     let inherited = systemd::inherited()?;
+    if let Err(error) = descriptors::allow_many() {
+        tracing::warn!("cannot ask for more open files: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(async_threads())
         .enable_all()
@@ -103,10 +106,10 @@ async fn serve(
         ..Limits::default()
     };
     let answering = Arc::clone(&vault);
-    let handle = move |request, _peer| {
+    let handle = move |request, peer| {
         // A request is answered by one vault from its beginning to its end, whatever is read meanwhile.
         let vault = Arc::clone(&answering.read().unwrap_or_else(PoisonError::into_inner));
-        async move { vault.answer(request).await }
+        async move { vault.answer(request, peer).await }
     };
     // Connections and cooks end side by side, within one grace.
     let (told, stop) = tokio::sync::oneshot::channel::<()>();

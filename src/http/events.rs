@@ -2,12 +2,12 @@
 //! status body. Owns their form, how many streams there may be, and when one ends.
 //!
 //! A stream is a task that follows the bundle and a body that hyper takes the events from. The task
-//! ends when the bundle is done or failed, when larder stops, when the client is gone, and when it has
-//! taken nothing for [`PATIENCE`]; its place among the streams is free again then, whatever becomes
-//! of the connection.
+//! ends when the bundle is done or failed, when larder stops, when the client is gone, when it has
+//! taken nothing for [`PATIENCE`], and when all places are taken and a client with fewer comes; its place
+//! among the streams is free again then, whatever becomes of the connection.
 
 use super::body::Body;
-use super::io::Pulse;
+use super::places::{Client, Places};
 use super::problem::Problem;
 use super::status_body::{Base, status_body};
 use crate::bundle::Status;
@@ -16,11 +16,9 @@ use crate::kitchen::{Following, Kitchen};
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// The most streams at once.
 const MAX_STREAMS: usize = 256;
@@ -42,11 +40,11 @@ const QUEUE: usize = 4;
 const RETRY: &[u8] = b"retry: 2000\n\n";
 
 /// The places of all streams.
-pub(super) struct Streams(Arc<Semaphore>);
+pub(super) struct Streams(Places);
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+        Self(Places::new(MAX_STREAMS, MAX_STREAMS))
     }
 }
 
@@ -69,7 +67,7 @@ pub(super) fn are_wanted(headers: &HeaderMap) -> bool {
 /// (an `EventSource` would come back for ever).
 pub(super) fn respond(
     streams: &Streams,
-    headers: &HeaderMap,
+    (client, headers): (Client, &HeaderMap),
     kitchen: &Kitchen,
     base: &Base,
     (key, status): (BundleKey, Status),
@@ -77,18 +75,22 @@ pub(super) fn respond(
     if is_settled(status) && headers.get("last-event-id").is_some_and(|id| id == status.as_str()) {
         return with_headers(Response::builder().status(StatusCode::NO_CONTENT), Body::Empty);
     }
-    let place = Arc::clone(&streams.0).try_acquire_owned().ok();
-    let (Some(place), Some(following)) = (place, kitchen.follow(key)) else {
+    let (Some(place), Some(following)) = (streams.0.take_share(client), kitchen.follow(key)) else {
         let detail = "too many follow a cook at the moment";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
             .retry_after(TOO_MANY_RETRY)
             .response();
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let pulse = Arc::new(OnceLock::new());
-    let feed = Feed { sender, key, base: base.clone(), pulse: Arc::clone(&pulse), _place: place };
-    tokio::spawn(feed.run(following));
-    let body = Body::Events(Events { receiver, pulse });
+    let feed = Feed { sender, key, base: base.clone() };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = feed.run(following) => {}
+            // Another client has none: this one comes back, and waits for its turn.
+            () = place.is_lost() => {}
+        }
+    });
+    let body = Body::Events(Events { receiver });
     let response = Response::builder().header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     with_headers(response, body)
 }
@@ -111,17 +113,11 @@ const fn is_settled(status: Status) -> bool {
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<Bytes>,
-    pulse: Arc<OnceLock<Arc<Pulse>>>,
 }
 
 impl Events {
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.receiver.poll_recv(cx)
-    }
-
-    /// Says on which connection it goes, so that one whose client takes nothing is judged.
-    pub(super) fn goes_over(&self, pulse: &Arc<Pulse>) {
-        let _ = self.pulse.set(Arc::clone(pulse));
     }
 }
 
@@ -129,8 +125,6 @@ struct Feed {
     sender: mpsc::Sender<Bytes>,
     key: BundleKey,
     base: Base,
-    pulse: Arc<OnceLock<Arc<Pulse>>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Feed {
@@ -180,20 +174,10 @@ impl Feed {
         }
     }
 
-    /// Hands over an event; `false` when the client is gone or does not take it.
+    /// Hands over an event; `false` when the client is gone or does not take it. hyper may never look again then, as
+    /// over HTTP/2 without a window: the watch ends such a connection, as one whose client leaves a body.
     async fn say(&self, event: Bytes) -> bool {
-        match self.sender.send_timeout(event, PATIENCE).await {
-            Ok(()) => true,
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => false,
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                // hyper may never look again, as over HTTP/2 without a window: as a body that is
-                // being sent, it is for the watch to end.
-                if let Some(pulse) = self.pulse.get() {
-                    pulse.sending.fetch_add(1, Relaxed);
-                }
-                false
-            }
-        }
+        self.sender.send_timeout(event, PATIENCE).await.is_ok()
     }
 }
 

@@ -6,6 +6,7 @@
 //! so the next request on the connection is always where it should be.
 
 use super::body::Body;
+use super::held::{Held, LEAST, Purse, REQUEST};
 use super::io::{Peer, Pulse};
 use super::problem::Problem;
 use super::watch::Limits;
@@ -28,7 +29,7 @@ pub(super) async fn exchange<S, F>(
     peer: Peer,
     service: &S,
     limits: &Limits,
-    pulse: Arc<Pulse>,
+    (pulse, account): (Arc<Pulse>, Arc<Purse>),
 ) -> Response<Sending>
 where
     S: Fn(Request<Bytes>, Peer) -> F,
@@ -42,23 +43,58 @@ where
     // RFC 9112 section 6.1: with a Transfer-Encoding the connection ends here, for there may have been
     // a Content-Length too (hyper takes it away) that somebody in between believed.
     let mut close = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = match receive(request, limits).await {
-        Ok(request) => call(service, request, peer).await,
+    // What hyper holds of a request and of its answer, and the head for as long as it is looked at.
+    let (place, head) = (account.hold(REQUEST), account.hold(head_size(&request)));
+    let received = match (&place, &head) {
+        (Some(_), Some(_)) => receive(request, limits, &account).await,
+        _ => Err(Refusal { problem: too_much(), close: false }),
+    };
+    let mut response = match received {
+        // In a box: the rest of a request lives for as long as its answer is sent, and this is the largest of it.
+        Ok((request, _held)) => Box::pin(call(service, request, peer)).await,
         Err(refusal) => {
             close |= refusal.close;
             refusal.problem.response()
         }
     };
-    if close && version != Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
+    drop(head);
     if is_head {
         remove_body(&mut response);
+    }
+    let full = charge(&mut response, &account);
+    if close && version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some((method, target)) = asked {
         tracing::debug!(%method, %target, status = response.status().as_u16(), "answered");
     }
-    response.map(|body| Sending::new(body, under_way))
+    response.map(|body| Sending::new(body, under_way, account, [place, full]))
+}
+
+/// About what the head of a request takes in memory.
+fn head_size<B>(request: &Request<B>) -> usize {
+    const FIELD: usize = 96;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().fold(target, |size, (name, value)| size + FIELD + name.as_str().len() + value.len())
+}
+
+/// Charges an answer that is whole in memory, or puts a refusal in its place.
+fn charge(response: &mut Response<Body>, purse: &Arc<Purse>) -> Option<Held> {
+    let Body::Full(bytes) = response.body() else { return None };
+    if bytes.len() <= LEAST {
+        return None;
+    }
+    let held = purse.hold(bytes.len());
+    if held.is_none() {
+        *response = too_much().response();
+    }
+    held
+}
+
+/// More is held for this client than may be.
+fn too_much() -> Problem {
+    let detail = "too much waits to be taken by clients at the moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
 }
 
 /// Why a request goes to no route.
@@ -79,21 +115,27 @@ impl Refusal {
     }
 }
 
-async fn receive(request: Request<Incoming>, limits: &Limits) -> Result<Request<Bytes>, Refusal> {
+/// The request with its body read, and what is held for that.
+async fn receive(
+    request: Request<Incoming>,
+    limits: &Limits,
+    purse: &Arc<Purse>,
+) -> Result<(Request<Bytes>, Vec<Held>), Refusal> {
     check_target(&request, limits)?;
     check_host(&request)?;
     let (parts, mut body) = request.into_parts();
     if body.is_end_stream() {
-        return Ok(Request::from_parts(parts, Bytes::new()));
+        return Ok((Request::from_parts(parts, Bytes::new()), Vec::new()));
     }
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return Err(Refusal::too_large(limits));
     }
-    let Ok(read) = tokio::time::timeout(limits.body, read_body(&mut body, limits)).await else {
+    let Ok(read) = tokio::time::timeout(limits.body, read_body(&mut body, limits, purse)).await else {
         let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not come in time");
         return Err(Refusal { problem, close: true });
     };
-    Ok(Request::from_parts(parts, read?))
+    let (bytes, held) = read?;
+    Ok((Request::from_parts(parts, bytes), held))
 }
 
 fn check_target<B>(request: &Request<B>, limits: &Limits) -> Result<(), Refusal> {
@@ -135,17 +177,22 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn read_body(body: &mut Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
-    let mut all = BytesMut::new();
+async fn read_body(body: &mut Incoming, limits: &Limits, purse: &Arc<Purse>) -> Result<(Bytes, Vec<Held>), Refusal> {
+    let (mut all, mut held) = (BytesMut::new(), Vec::new());
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let Ok(frame) = frame else { return Err(Refusal::bad("body", "the body is malformed or cut short")) };
         let Ok(data) = frame.into_data() else { continue };
         if all.len() + data.len() > limits.body_bytes {
             return Err(Refusal::too_large(limits));
         }
+        if data.is_empty() {
+            continue;
+        }
+        // Twice, for the bytes grow by copying.
+        held.push(purse.hold(2 * data.len()).ok_or_else(|| Refusal { problem: too_much(), close: true })?);
         all.extend_from_slice(&data);
     }
-    Ok(all.freeze())
+    Ok((all.freeze(), held))
 }
 
 /// The route's answer; a 500 when it panics, for one bug must not end the other requests of a
@@ -187,37 +234,42 @@ struct UnderWay {
 
 impl UnderWay {
     fn begin(pulse: Arc<Pulse>) -> Self {
-        pulse.requests.fetch_add(1, Relaxed);
-        pulse.in_flight.fetch_add(1, Relaxed);
+        pulse.begin();
         Self { pulse, is_sending: false }
+    }
+
+    /// Whether there is something that the client has not taken.
+    fn sends(&mut self, is_sending: bool) {
+        match (self.is_sending, is_sending) {
+            (false, true) => drop(self.pulse.sending.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.pulse.sending.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+        self.is_sending = is_sending;
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.pulse.in_flight.fetch_sub(1, Relaxed);
-        if self.is_sending {
-            self.pulse.sending.fetch_sub(1, Relaxed);
-        }
+        self.sends(false);
+        self.pulse.end();
     }
 }
 
-/// A body on its way. hyper drops it when it has taken all of it.
+/// A body on its way. hyper drops it when it has taken all of it, and looks at it only when the client has taken what
+/// was handed over before: until then, and from the beginning, there is something to take. That is what the watch
+/// goes by; it does not while the bytes themselves are long in coming, as events are.
 pub(super) struct Sending {
     body: Body,
-    _under_way: UnderWay,
+    under_way: UnderWay,
+    purse: Arc<Purse>,
+    _held: [Option<Held>; 2],
 }
 
 impl Sending {
-    fn new(body: Body, mut under_way: UnderWay) -> Self {
-        if body.size() > 0 {
-            under_way.is_sending = true;
-            under_way.pulse.sending.fetch_add(1, Relaxed);
-        }
-        if let Body::Events(events) = &body {
-            events.goes_over(&under_way.pulse);
-        }
-        Self { body, _under_way: under_way }
+    fn new(body: Body, mut under_way: UnderWay, purse: Arc<Purse>, held: [Option<Held>; 2]) -> Self {
+        under_way.sends(!body.is_over());
+        Self { body, under_way, purse, _held: held }
     }
 }
 
@@ -225,8 +277,11 @@ impl HttpBody for Sending {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        let polled = this.body.poll_chunk(cx, Some(&this.purse));
+        this.under_way.sends(polled.is_ready());
+        polled.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

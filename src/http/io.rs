@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -88,6 +89,15 @@ impl Socket {
         }
     }
 
+    /// Closes our direction and reads what the client still sends for a while: closing with bytes unread
+    /// would reset the connection, and take the answer away from under the client.
+    pub(super) async fn linger(&self) {
+        const MOST: usize = 4 << 20;
+        self.finish();
+        // Too late is as good as done: the client has had its time.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.discard(MOST)).await;
+    }
+
     /// Sends what fits without waiting.
     pub(super) fn send_now(&self, bytes: &[u8]) {
         let _ = either!(self, stream => stream.try_write(bytes));
@@ -132,9 +142,13 @@ impl Socket {
 }
 
 /// What has passed on a connection. Written by the stream and by the requests on it, read by the
-/// watch; each number stands alone, so no order between them is needed.
-#[derive(Debug, Default)]
+/// watch and by the gate; each number stands alone, so no order between them is needed.
+#[derive(Debug)]
 pub(super) struct Pulse {
+    /// When it was opened.
+    opened: Instant,
+    /// Milliseconds from then to the end of the last request; what it says while one is under way means nothing.
+    rested: AtomicU64,
     /// Bytes read.
     pub(super) read: AtomicU64,
     /// Bytes the kernel has taken.
@@ -147,10 +161,53 @@ pub(super) struct Pulse {
     pub(super) requests: AtomicU64,
     /// Requests begun whose answer is not handed over whole.
     pub(super) in_flight: AtomicUsize,
-    /// Bodies being sent.
+    /// Bodies of which there is something that the client has not taken.
     pub(super) sending: AtomicUsize,
     /// Whether it speaks HTTP/2.
     pub(super) http2: AtomicBool,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            opened: Instant::now(),
+            rested: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
+            http2: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Pulse {
+    /// A request begins.
+    pub(super) fn begin(&self) {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// A request is over.
+    pub(super) fn end(&self) {
+        if self.in_flight.fetch_sub(1, Relaxed) == 1 {
+            let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.rested.store(since, Relaxed);
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0 && !self.blocked.load(Relaxed)
+    }
+
+    /// Since when nothing is under way, if nothing is.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.opened + Duration::from_millis(self.rested.load(Relaxed))
+    }
 }
 
 /// The stream of one connection, as hyper sees it.

@@ -1,32 +1,48 @@
 //! Bundles and statuses over HTTP.
 //!
-//! `etag`, `conditional` and `range` are pure and decide; `static_file`, `answer` and `problem` make
-//! answers; `body` reads files, `events` follows cooks, `prefer` reads how long a request may wait. `server`
-//! takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request on it.
+//! `etag`, `conditional` and `range` are pure and decide; `static_file`, `pages`, `answer` and `problem` make
+//! answers; `body` and `file_body` are what is sent, `events` follows cooks, `prefer` reads how long a request may
+//! wait. `server` takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request
+//! on it.
+//!
+//! What clients can make the server hold is bounded here: connections at the `gate`, bytes by `held`, files by
+//! `descriptors`, streams, waiting requests and large answers by `places` and `large`; `give_back` is for after.
 
 mod answer;
 pub mod archiver;
 pub mod body;
 pub mod conditional;
+pub mod descriptors;
 pub mod digests;
 pub mod etag;
 mod events;
 mod exchange;
+mod file_body;
+mod gate;
+mod give_back;
+mod held;
 mod hot;
 mod io;
+mod large;
+mod list;
 pub mod origins;
+mod pages;
 mod pass;
+mod places;
 mod prefer;
 pub mod problem;
+mod query;
 pub mod range;
 mod ready;
 mod refused;
 pub mod route;
 pub mod server;
+mod spelled;
 pub mod static_file;
 pub mod status_body;
 pub mod vault;
 mod watch;
 
+pub use held::HeldLimits;
 pub use io::{Listener, Peer};
 pub use watch::Limits;

@@ -1,17 +1,20 @@
 //! `/origins`, `/vault/resolve` and `/vault/:kind/:id/proof`: from the URL of a repository to ids, and
 //! from ids to what proves them. Owns these answers' JSON; none of them changes anything.
 
-use super::answer::{blocking, json, linked, plain};
+use super::answer::{blocking, json, plain};
 use super::body::Body;
+use super::pages::{Listing, Rows};
+use super::places::Client;
 use super::problem::Problem;
-use super::refused::{not_ordered, unavailable};
+use super::refused::{busy, not_opened, not_ordered, unavailable};
 use super::route;
 use super::status_body::Base;
-use super::vault::{ListLinks, Vault};
-use crate::catalogue::{Origin, Outcome, Visit};
+use super::vault::Vault;
+use crate::archive::snapshot::Manifest;
+use crate::catalogue::{CatalogueError, Origin, Outcome, Visit};
 use crate::cook::{CookError, proof};
 use crate::key::{BundleKey, ObjectKind, Sha1Git, Swhid};
-use crate::kitchen::OrderError;
+use crate::kitchen::{Kitchen, OrderError};
 use crate::origins::{Remote, Resolved, resolve};
 use hyper::{Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -62,19 +65,6 @@ struct VisitBody<'a> {
     times: u64,
     snapshot: Option<ObjectBody>,
     error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct OriginsPage<'a> {
-    origins: Vec<OriginBody<'a>>,
-    links: ListLinks<'a>,
-}
-
-#[derive(Serialize)]
-struct VisitsPage<'a> {
-    origin: OriginBody<'a>,
-    visits: Vec<VisitBody<'a>>,
-    links: ListLinks<'a>,
 }
 
 #[derive(Serialize)]
@@ -135,69 +125,78 @@ fn visit_body<'a>(visit: &'a Visit, base: &Base) -> VisitBody<'a> {
 impl Vault {
     /// `GET, HEAD /origins?limit=&cursor=`
     pub(super) async fn origins(&self, page: route::Origins) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        let limit = page.limit;
-        let listed = blocking(move || kitchen.catalogue().origins(page.after.as_deref(), limit + 1)).await;
-        let mut origins = match listed {
-            Ok(origins) => origins,
+        let (kitchen, limit, after) = (self.kitchen.clone(), page.limit, page.after.clone());
+        let end = match blocking(move || kitchen.catalogue().origins_end(after.as_deref(), limit)).await {
+            Ok(end) => end,
             Err(error) => return unavailable(&error),
         };
-        let more = origins.len() > limit as usize;
-        origins.truncate(limit as usize);
-        let last = origins.last().filter(|_| more);
-        let next = last.map(|last| self.base.url(&format!("/origins?limit={limit}&cursor={}", escaped(&last.url))));
-        let body = OriginsPage {
-            origins: origins.iter().map(|origin| origin_body(origin, &self.base)).collect(),
-            links: ListLinks { next: next.as_deref() },
+        let more = end.as_ref().filter(|(_, more)| *more);
+        let next = more.map(|(last, _)| self.base.url(&format!("/origins?limit={limit}&cursor={}", escaped(last))));
+        let rows = Origins {
+            kitchen: self.kitchen.clone(),
+            base: self.base.clone(),
+            at: page.after.clone(),
+            begin: page.after,
+            end: end.map(|(last, _)| last),
+            left: limit,
+            limit,
         };
-        linked(json(StatusCode::OK, &body), next.as_deref())
+        let listing = Listing { head: "{\"origins\":[".to_owned(), rows: Box::new(rows), next };
+        listing.respond().await.unwrap_or_else(|error| unavailable(&error))
     }
 
     /// `GET, HEAD /origins?url=&limit=&cursor=`
     pub(super) async fn visits(&self, page: route::Visits) -> Response<Body> {
-        let (kitchen, limit) = (self.kitchen.clone(), page.limit);
+        let (kitchen, limit, before) = (self.kitchen.clone(), page.limit, page.before);
         let found = blocking(move || {
-            let catalogue = kitchen.catalogue();
             let Some(origin) = find(&kitchen, &page.url)? else { return Ok(None) };
-            let visits = catalogue.visits(&origin.url, page.before, limit + 1)?;
-            Ok(Some((origin, visits)))
+            let end = kitchen.catalogue().visits_end(&origin.url, before, limit)?;
+            Ok(Some((origin, end)))
         })
         .await;
-        let (origin, mut visits) = match found {
+        let (origin, end) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return no_such_origin(),
             Err(error) => return unavailable(&error),
         };
-        let more = visits.len() > limit as usize;
-        visits.truncate(limit as usize);
-        let next = visits.last().filter(|_| more).map(|last| {
-            self.base.url(&format!("/origins?url={}&limit={limit}&cursor={}", escaped(&origin.url), last.number))
+        let next = end.filter(|(_, more)| *more).map(|(last, _)| {
+            self.base.url(&format!("/origins?url={}&limit={limit}&cursor={last}", escaped(&origin.url)))
         });
-        let body = VisitsPage {
-            origin: origin_body(&origin, &self.base),
-            visits: visits.iter().map(|visit| visit_body(visit, &self.base)).collect(),
-            links: ListLinks { next: next.as_deref() },
+        let head =
+            format!("{{\"origin\":{},\"visits\":[", String::from_utf8_lossy(&row(&origin_body(&origin, &self.base))));
+        let rows = Visits {
+            kitchen: self.kitchen.clone(),
+            base: self.base.clone(),
+            url: origin.url,
+            begin: before,
+            at: before,
+            end: end.map(|(last, _)| last),
+            left: limit,
+            limit,
         };
-        linked(json(StatusCode::OK, &body), next.as_deref())
+        let listing = Listing { head, rows: Box::new(rows), next };
+        listing.respond().await.unwrap_or_else(|error| unavailable(&error))
     }
 
     /// `GET, HEAD /vault/resolve?origin=&ref=&path=`
     pub(super) async fn resolve(&self, question: route::Question) -> Response<Body> {
         let kitchen = self.kitchen.clone();
-        let found = blocking(move || {
+        let found = self.resolvers.make(move || {
             let Some(origin) = find(&kitchen, &question.origin)? else { return Ok(None) };
             let Some(snapshot) = origin.snapshot else { return Ok(Some((origin, None))) };
-            let manifest = kitchen.catalogue().snapshot(&snapshot)?.unwrap_or_default();
             let mut reader = kitchen.archive().reader();
-            let mut resolved = resolve(&manifest, reader.as_mut(), &question.reference)?;
+            let mut resolved = match kitchen.catalogue().branches(&snapshot)? {
+                Some(branches) => resolve(&*branches, reader.as_mut(), &question.reference)?,
+                None => resolve(&Manifest::default(), reader.as_mut(), &question.reference)?,
+            };
             if let (Some(found), Some(path)) = (&mut resolved, &question.path)
                 && !found.descend(reader.as_mut(), path)?
             {
                 resolved = None;
             }
             Ok::<_, OrderError>(Some((origin, resolved.map(|resolved| (snapshot, resolved)))))
-        })
-        .await;
+        });
+        let Some(found) = found.await else { return busy() };
         match found {
             Ok(Some((origin, Some((snapshot, resolved))))) => self.resolved(&origin, snapshot, &resolved),
             Ok(Some((_, None))) => {
@@ -225,26 +224,114 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id/proof`
-    pub(super) async fn proof(&self, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        let proven = blocking(move || match kind {
-            ObjectKind::Snapshot => {
-                Ok(kitchen.catalogue().snapshot(&id)?.map(|manifest| Ok(proof::of_snapshot(&manifest))))
+    pub(super) async fn proof(&self, client: Client, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
+        let (kitchen, spool) = (self.kitchen.clone(), self.spool.clone());
+        let made = self.provers.make(move || {
+            let folder = kitchen.store().data();
+            if kind == ObjectKind::Snapshot {
+                let Some(manifest) = kitchen.catalogue().branches(&id)? else { return Ok(Proven::Absent) };
+                let head = format!("snapshot {}\0", manifest.bytes().len());
+                return Ok(Proven::Made(spool.body(client, &[head.as_bytes(), manifest.bytes()], folder)));
             }
-            _ => Ok(proof::proof(kitchen.archive().reader().as_mut(), kind, &id).transpose()),
-        })
-        .await;
-        match proven {
-            Ok(Some(Ok(bytes))) => plain(StatusCode::OK, PROOF, bytes),
-            Ok(Some(Err(error))) => not_proven(&error),
-            Ok(None) => not_ordered(&OrderError::NotFound),
-            Err(error) => unavailable(&error),
+            Ok(match proof::proof(kitchen.archive().reader().as_mut(), kind, &id) {
+                Ok(Some(bytes)) => Proven::Made(spool.body(client, &[&bytes], folder)),
+                Ok(None) => Proven::Absent,
+                Err(error) => Proven::Not(error),
+            })
+        });
+        match made.await {
+            None | Some(Ok(Proven::Made(Ok(None)))) => busy(),
+            Some(Ok(Proven::Made(Ok(Some(body))))) => {
+                let mut response = plain(StatusCode::OK, PROOF, Vec::new());
+                *response.body_mut() = body;
+                response
+            }
+            Some(Ok(Proven::Made(Err(error)))) => not_opened(&error),
+            Some(Ok(Proven::Not(error))) => not_proven(&error),
+            Some(Ok(Proven::Absent)) => self.not_there(kind, id).await,
+            Some(Err(error)) => unavailable(&error),
         }
+    }
+
+    /// 404, and what the object is if it is of another kind.
+    async fn not_there(&self, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
+        let (kitchen, key) = (self.kitchen.clone(), BundleKey::with_default_format(kind, id));
+        let why = blocking(move || kitchen.could_cook(&key)).await.err();
+        self.not_ordered(&why.unwrap_or(OrderError::NotFound))
     }
 }
 
+/// What came of a proof.
+enum Proven {
+    /// Its body, if there is room for it.
+    Made(std::io::Result<Option<Body>>),
+    Absent,
+    Not(CookError),
+}
+
+struct Origins {
+    kitchen: Kitchen,
+    base: Base,
+    begin: Option<String>,
+    at: Option<String>,
+    end: Option<String>,
+    left: u32,
+    limit: u32,
+}
+
+impl Rows for Origins {
+    fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = if self.end.is_some() { count } else { count.min(self.left) };
+        let mut origins = self.kitchen.catalogue().origins(self.at.as_deref(), count)?;
+        if let Some(end) = &self.end {
+            origins.retain(|origin| origin.url <= *end);
+        }
+        self.left = self.left.saturating_sub(u32::try_from(origins.len()).unwrap_or(u32::MAX));
+        self.at = origins.last().map(|last| last.url.clone()).or(self.at.take());
+        Ok(origins.iter().map(|origin| row(&origin_body(origin, &self.base))).collect())
+    }
+
+    fn rewind(&mut self) {
+        (self.at, self.left) = (self.begin.clone(), self.limit);
+    }
+}
+
+struct Visits {
+    kitchen: Kitchen,
+    base: Base,
+    url: String,
+    begin: Option<u64>,
+    at: Option<u64>,
+    end: Option<u64>,
+    left: u32,
+    limit: u32,
+}
+
+impl Rows for Visits {
+    fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = if self.end.is_some() { count } else { count.min(self.left) };
+        let mut visits = self.kitchen.catalogue().visits(&self.url, self.at, count)?;
+        if let Some(end) = self.end {
+            visits.retain(|visit| visit.number >= end);
+        }
+        self.left = self.left.saturating_sub(u32::try_from(visits.len()).unwrap_or(u32::MAX));
+        self.at = visits.last().map(|last| last.number).or(self.at);
+        Ok(visits.iter().map(|visit| row(&visit_body(visit, &self.base))).collect())
+    }
+
+    fn rewind(&mut self) {
+        (self.at, self.left) = (self.begin, self.limit);
+    }
+}
+
+fn row(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("because every key of it is a string")
+}
+
 /// An origin by its URL, however it is written.
-fn find(kitchen: &crate::kitchen::Kitchen, url: &str) -> Result<Option<Origin>, crate::catalogue::CatalogueError> {
+fn find(kitchen: &Kitchen, url: &str) -> Result<Option<Origin>, CatalogueError> {
     match (kitchen.catalogue().origin(url)?, Remote::parse(url)) {
         (None, Ok(remote)) if remote.as_str() != url => kitchen.catalogue().origin(remote.as_str()),
         (found, _) => Ok(found),

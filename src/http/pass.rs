@@ -19,8 +19,17 @@ const BUSY_RETRY: u64 = 5;
 
 impl Vault {
     /// The answer to a GET or HEAD of a bundle that is not there.
-    pub(super) async fn pass(&self, method: &Method, version: Version, key: BundleKey) -> Response<Body> {
-        let meta = Meta::of(&key, None);
+    pub(super) async fn pass(
+        &self,
+        method: &Method,
+        version: Version,
+        key: BundleKey,
+        name: Option<String>,
+    ) -> Response<Body> {
+        let mut meta = Meta::of(&key, None);
+        if let Some(name) = name {
+            meta.file_name = name;
+        }
         if *method == Method::HEAD {
             let kitchen = self.kitchen().clone();
             return match blocking(move || kitchen.could_cook(&key)).await {

@@ -68,7 +68,7 @@ impl Problem {
     /// The whole answer. It has its body for a HEAD too; the server takes it away.
     #[must_use]
     pub fn response(self) -> Response<Body> {
-        let body = Value::Object(self.members).to_string();
+        let body = format!("{}\n", Value::Object(self.members));
         let mut response = Response::new(Body::from(body.into_bytes()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

@@ -1,24 +1,18 @@
-//! From a request's method and target to a [`Route`]. Owns every URL of larder; pure, and the only
-//! place that reads a path. What is not one of these never reaches a file name.
+//! From a request's method and target to a [`Route`]. Owns every URL of larder; pure, and with `query` and `spelled`
+//! the only place that reads a target. What is not one of these never reaches a file name.
 
-use crate::archiver::media::MEDIA_TYPES;
-use crate::key::{BundleKey, Format, ObjectKind, ParseError, Sha1Git};
-use crate::origins::TreePath;
+pub use super::query::{MAX_PAGE, Origins, Page, Question, SavedAs, Visits, cursor};
+use super::{query, spelled};
+use crate::key::{BundleKey, ObjectKind, ParseError, Sha1Git};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The most bundles on a page of the list.
-pub const MAX_PAGE: u32 = 1000;
-
-/// The bundles on a page when the request does not say.
-const DEFAULT_PAGE: u32 = 100;
-
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `GET, HEAD /vault/:kind/:id[.:ext]`
-    Bundle(BundleKey),
+    /// `GET, HEAD /vault/:kind/:id[.:ext][?filename=][&type=]`: the bundle, and how it is to be saved
+    Bundle(BundleKey, SavedAs),
     /// `POST /vault/:kind/:id[.:ext]`
     Cook(BundleKey),
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
@@ -38,6 +32,8 @@ pub enum Route {
     /// `GET, HEAD /archiver/:source/...`: the parts of the path below `/archiver/`. What methods it
     /// takes, and what is wrong with it, is said in the Archiver's own words.
     Archive(Vec<String>),
+    /// A name written otherwise than larder writes it: the plain path, below the root path.
+    Elsewhere(String),
     /// `GET, HEAD /`
     Index,
     /// `GET, HEAD /healthz`
@@ -46,48 +42,6 @@ pub enum Route {
     Ready,
     /// `GET, HEAD /robots.txt`
     Robots,
-}
-
-/// A page of the list of bundles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The kind listed.
-    pub kind: ObjectKind,
-    /// The last bundle of the page before.
-    pub after: Option<(Sha1Git, Format)>,
-    /// How many at most.
-    pub limit: u32,
-}
-
-/// What is asked of a known repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// Its URL.
-    pub origin: String,
-    /// A branch, a tag or an id.
-    pub reference: Vec<u8>,
-    /// A path below the directory of that.
-    pub path: Option<TreePath>,
-}
-
-/// A page of the list of origins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origins {
-    /// The last URL of the page before.
-    pub after: Option<String>,
-    /// How many at most.
-    pub limit: u32,
-}
-
-/// A page of the visits of an origin, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visits {
-    /// The origin's URL.
-    pub url: String,
-    /// The number of the last visit of the page before.
-    pub before: Option<u64>,
-    /// How many at most.
-    pub limit: u32,
 }
 
 /// Why a request is no [`Route`].
@@ -123,30 +77,60 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         .map(|segment| percent_decode_str(segment).decode_utf8().map_err(|_| RouteError::NotFound))
         .collect::<Result<_, _>>()?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-    match *segments.as_slice() {
-        [] | [""] => read_only(method, || Ok(Route::Index)),
-        ["healthz"] => read_only(method, || Ok(Route::Health)),
-        ["readyz"] => read_only(method, || Ok(Route::Ready)),
-        ["robots.txt"] => read_only(method, || Ok(Route::Robots)),
-        ["origins"] => read_only(method, || origins(query)),
-        ["vault", "resolve"] => read_only(method, || Ok(Route::Resolve(question(query)?))),
+    // One would else be taken for a kind, which takes no POST.
+    let is_swhid = segments.get(1).is_some_and(|first| spelled::is_swhid(first));
+    let routed = match *method {
+        Method::GET | Method::HEAD | Method::POST if is_swhid => Err(RouteError::NotFound),
+        _ => plain(method, &segments, query),
+    };
+    match routed {
+        Err(error @ (RouteError::Key(_) | RouteError::NotFound)) => match spelled::plain_path(&segments) {
+            Some(Ok(path)) => Ok(Route::Elsewhere(path)),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(error),
+        },
+        routed => routed,
+    }
+}
+
+/// The route of what is written as larder writes it.
+fn plain(method: &Method, segments: &[&str], query: Option<&str>) -> Result<Route, RouteError> {
+    let bare = |route: Route| read_only(method, || query::none(query).map(|()| route));
+    match *segments {
+        [] | [""] => bare(Route::Index),
+        ["healthz"] => bare(Route::Health),
+        ["readyz"] => bare(Route::Ready),
+        ["robots.txt"] => bare(Route::Robots),
+        ["origins"] => read_only(method, || {
+            Ok(match query::origins(query)? {
+                Ok(origins) => Route::Origins(origins),
+                Err(visits) => Route::Visits(visits),
+            })
+        }),
+        ["vault", "resolve"] => read_only(method, || Ok(Route::Resolve(query::question(query)?))),
         ["archiver", "status", ref id @ ..] if !id.is_empty() => Ok(Route::Task(id.join("/"))),
         ["archiver", ref path @ ..] => Ok(Route::Archive(path.iter().map(|&part| part.to_owned()).collect())),
-        ["vault", kind] => read_only(method, || Ok(Route::List(page(kind.parse()?, query)?))),
+        ["vault", kind] => read_only(method, || Ok(Route::List(query::page(kind.parse()?, query)?))),
         ["vault", kind, segment] => {
-            let key = || Ok::<_, RouteError>(BundleKey::from_segment(kind.parse()?, segment)?);
+            let read = || {
+                let key = BundleKey::from_segment(kind.parse()?, segment)?;
+                Ok::<_, RouteError>((key, query::saved_as(key.kind(), query)?))
+            };
             match *method {
-                Method::GET | Method::HEAD => Ok(Route::Bundle(key()?)),
-                Method::POST => Ok(Route::Cook(key()?)),
+                Method::GET | Method::HEAD => read().map(|(key, saved)| Route::Bundle(key, saved)),
+                // The query means nothing to a cook, but is part of the URL that its client has.
+                Method::POST => read().map(|(key, _)| Route::Cook(key)),
                 _ => Err(RouteError::MethodNotAllowed { allow: "GET, HEAD, POST" }),
             }
         }
-        ["vault", kind, segment, "status"] => {
-            read_only(method, || Ok(Route::Status(BundleKey::from_segment(kind.parse()?, segment)?)))
-        }
-        ["vault", kind @ ("revision" | "release" | "snapshot"), id, "proof"] => {
-            read_only(method, || Ok(Route::Proof(kind.parse()?, id.parse()?)))
-        }
+        ["vault", kind, segment, "status"] => read_only(method, || {
+            let route = Route::Status(BundleKey::from_segment(kind.parse()?, segment)?);
+            query::none(query).map(|()| route)
+        }),
+        ["vault", kind @ ("revision" | "release" | "snapshot"), id, "proof"] => read_only(method, || {
+            let route = Route::Proof(kind.parse()?, id.parse()?);
+            query::none(query).map(|()| route)
+        }),
         _ => Err(RouteError::NotFound),
     }
 }
@@ -158,114 +142,10 @@ fn read_only(method: &Method, route: impl FnOnce() -> Result<Route, RouteError>)
     }
 }
 
-fn page(kind: ObjectKind, query: Option<&str>) -> Result<Page, RouteError> {
-    let mut page = Page { kind, after: None, limit: DEFAULT_PAGE };
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("limit", limit) => page.limit = parse_limit(limit)?,
-            ("cursor", cursor) => page.after = Some(parse_cursor(cursor)?),
-            _ => return Err(RouteError::Query("the parameters of a list are limit and cursor")),
-        }
-    }
-    Ok(page)
-}
-
-fn parse_limit(text: &str) -> Result<u32, RouteError> {
-    match text.parse() {
-        Ok(limit @ 1..=MAX_PAGE) => Ok(limit),
-        _ => Err(RouteError::Query("limit is a number from 1 to 1000")),
-    }
-}
-
-fn origins(query: Option<&str>) -> Result<Route, RouteError> {
-    let (mut url, mut cursor, mut limit) = (None, None, DEFAULT_PAGE);
-    for (name, value) in parameters(query) {
-        match name {
-            "url" => url = Some(text(&value, "url is the URL of an origin")?),
-            "cursor" => cursor = Some(text(&value, BAD_CURSOR)?),
-            "limit" => limit = parse_limit(&String::from_utf8_lossy(&value))?,
-            _ => return Err(RouteError::Query("the parameters of origins are url, limit and cursor")),
-        }
-    }
-    Ok(match url {
-        None => Route::Origins(Origins { after: cursor, limit }),
-        Some(url) => {
-            let before = cursor.map(|cursor| cursor.parse().map_err(|_| RouteError::Query(BAD_CURSOR))).transpose()?;
-            Route::Visits(Visits { url, before, limit })
-        }
-    })
-}
-
-fn question(query: Option<&str>) -> Result<Question, RouteError> {
-    let (mut origin, mut reference, mut path) = (None, b"HEAD".to_vec(), None);
-    for (name, value) in parameters(query) {
-        match name {
-            "origin" => origin = Some(text(&value, "origin is the URL of a known repository")?),
-            "ref" if !value.is_empty() && value.len() <= MAX_REF && !value.contains(&0) => reference = value,
-            "ref" => return Err(RouteError::Query("ref is a branch, a tag or forty hexadecimal digits")),
-            "path" => match TreePath::parse(&value) {
-                Some(parsed) => path = Some(parsed),
-                None => return Err(RouteError::Query("path is names between slashes, from the top of the tree")),
-            },
-            _ => return Err(RouteError::Query("the parameters of resolve are origin, ref and path")),
-        }
-    }
-    let origin = origin.ok_or(RouteError::Query("origin is missing: the URL of a known repository"))?;
-    Ok(Question { origin, reference, path })
-}
-
-/// The longest name of a ref that is looked up, in bytes.
-const MAX_REF: usize = 4095;
-
-const BAD_CURSOR: &str = "cursor is that of a page before";
-
-/// The parameters of a query, their values decoded. A plus sign is one: neither a URL nor a ref holds
-/// a space.
-fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, Vec<u8>)> {
-    query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name, percent_decode_str(value).collect())
-    })
-}
-
-fn text(value: &[u8], what: &'static str) -> Result<String, RouteError> {
-    let text = std::str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.len() <= MAX_REF);
-    text.map(str::to_owned).ok_or(RouteError::Query(what))
-}
-
-/// The name under which a content is to be saved, `?filename=`: a content has none of its own. Only
-/// letters, digits, `_`, `+`, `-` and `.`, which nginx takes too; else it is as if none was given.
-#[must_use]
-pub fn file_name(query: Option<&str>) -> Option<&str> {
-    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, name) = pairs.find(|(key, _)| *key == "filename")?;
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
-    (!name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.bytes().all(legal)).then_some(name)
-}
-
-/// The media type that a content is to have, `&type=`: one of archives, written as it is.
-#[must_use]
-pub fn media_type(query: Option<&str>) -> Option<&'static str> {
-    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, asked) = pairs.find(|(key, _)| *key == "type")?;
-    MEDIA_TYPES.into_iter().find(|known| *known == asked)
-}
-
-/// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
-#[must_use]
-pub fn cursor(key: &BundleKey) -> String {
-    format!("{}.{}", key.id(), key.format())
-}
-
-fn parse_cursor(text: &str) -> Result<(Sha1Git, Format), RouteError> {
-    text.split_once('.')
-        .and_then(|(id, ext)| Some((id.parse().ok()?, ext.parse().ok()?)))
-        .ok_or(RouteError::Query(BAD_CURSOR))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origins::TreePath;
     use proptest::prelude::*;
 
     const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -278,9 +158,9 @@ mod tests {
     fn every_endpoint_has_its_route() {
         let key: BundleKey = format!("directory/{ID}").parse().unwrap();
         let tar: BundleKey = format!("directory/{ID}.tar").parse().unwrap();
-        assert_eq!(get(&format!("/vault/directory/{ID}")), Ok(Route::Bundle(key)));
-        assert_eq!(get(&format!("/vault/directory/{ID}.tar.gz")), Ok(Route::Bundle(key)));
-        assert_eq!(get(&format!("/vault/directory/{ID}.tar")), Ok(Route::Bundle(tar)));
+        assert_eq!(get(&format!("/vault/directory/{ID}")), Ok(Route::Bundle(key, SavedAs::default())));
+        assert_eq!(get(&format!("/vault/directory/{ID}.tar.gz")), Ok(Route::Bundle(key, SavedAs::default())));
+        assert_eq!(get(&format!("/vault/directory/{ID}.tar")), Ok(Route::Bundle(tar, SavedAs::default())));
         assert_eq!(get(&format!("/vault/directory/{ID}.tar/status")), Ok(Route::Status(tar)));
         assert_eq!(route(&Method::POST, &format!("/vault/directory/{ID}"), None, ""), Ok(Route::Cook(key)));
         assert_eq!(get("/healthz"), Ok(Route::Health));
@@ -303,9 +183,8 @@ mod tests {
     fn malformed_keys_are_400_and_unknown_paths_404() {
         assert_eq!(get("/vault/directory/../../etc/passwd"), Err(RouteError::NotFound));
         assert_eq!(get("/vault/directory/..%2f..%2fetc%2fpasswd"), Err(RouteError::Key(ParseError::Id)));
-        assert_eq!(get(&format!("/vault/tree/{ID}")), Err(RouteError::Key(ParseError::Kind)));
+        assert_eq!(get(&format!("/vault/trees/{ID}")), Err(RouteError::Key(ParseError::Kind)));
         assert_eq!(get(&format!("/vault/directory/{ID}.exe")), Err(RouteError::Key(ParseError::Format)));
-        assert_eq!(get(&format!("/vault/directory/{}", ID.to_uppercase())), Err(RouteError::Key(ParseError::Id)));
         assert_eq!(get(&format!("/vault/directory/{ID}/")), Err(RouteError::NotFound));
         assert_eq!(get("/vault"), Err(RouteError::NotFound));
     }
@@ -322,32 +201,27 @@ mod tests {
     }
 
     #[test]
-    fn a_content_is_saved_under_a_plain_name_only() {
-        for (query, name) in [
-            ("filename=ash-3d11cb4f31b9.tar.gz", Some("ash-3d11cb4f31b9.tar.gz")),
-            ("a=b&filename=x.zip&c", Some("x.zip")),
-            ("filename=", None),
-            ("filename=.htaccess", None),
-            ("filename=a%22b", None),
-            ("filename=a/b", None),
-            ("name=x", None),
-        ] {
-            assert_eq!(file_name(Some(query)), name, "{query}");
+    fn what_is_not_understood_in_a_query_is_refused_everywhere() {
+        for path in ["/", "/healthz", "/readyz", "/robots.txt", "/origins", "/vault/resolve", "/vault/directory"] {
+            let error = route(&Method::GET, path, Some("x=1"), "").unwrap_err();
+            assert!(matches!(error, RouteError::Query(_)), "{path}: {error:?}");
         }
-    }
-
-    #[test]
-    fn a_content_has_the_type_of_an_archive_only() {
-        for (query, found) in [
-            ("filename=x.tar.gz&type=application/x-gzip", Some("application/x-gzip")),
-            ("type=application/zip", Some("application/zip")),
-            ("type=text/html", None),
-            ("type=application/zip;x", None),
-            ("type=application%2Fzip", None),
-            ("xtype=application/zip", None),
+        let bundle = format!("/vault/revision/{ID}");
+        for (method, tail) in [
+            (Method::GET, ""),
+            (Method::HEAD, ""),
+            (Method::POST, ""),
+            (Method::GET, "/status"),
+            (Method::GET, "/proof"),
         ] {
-            assert_eq!(media_type(Some(query)), found, "{query}");
+            let error = route(&method, &format!("{bundle}{tail}"), Some("filenam=x"), "").unwrap_err();
+            assert!(matches!(error, RouteError::Query(_)), "{method} {tail}: {error:?}");
         }
+        let key: BundleKey = format!("revision/{ID}").parse().unwrap();
+        let named = Some("filename=x.tgz");
+        let expected = Route::Bundle(key, SavedAs { name: Some("x.tgz".to_owned()), media_type: None });
+        assert_eq!(route(&Method::GET, &bundle, named, ""), Ok(expected));
+        assert_eq!(route(&Method::POST, &bundle, named, ""), Ok(Route::Cook(key)));
     }
 
     #[test]
@@ -356,18 +230,6 @@ mod tests {
         assert_eq!(get("/archiver/status/3d11-0a"), Ok(Route::Task("3d11-0a".to_owned())));
         assert_eq!(get("/archiver/hgmo/a%2Fb/c/3d11"), Ok(Route::Archive(parts(&["hgmo", "a/b", "c", "3d11"]))));
         assert_eq!(get("/archiver"), Ok(Route::Archive(Vec::new())));
-    }
-
-    #[test]
-    fn a_page_is_bounded_and_its_cursor_reads_back() {
-        let key: BundleKey = format!("directory/{ID}.tar").parse().unwrap();
-        let query = format!("limit=7&cursor={}", cursor(&key));
-        let page = Page { kind: ObjectKind::Directory, after: Some((key.id(), key.format())), limit: 7 };
-        assert_eq!(route(&Method::GET, "/vault/directory", Some(&query), ""), Ok(Route::List(page)));
-        for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=", "what=1", "limit"] {
-            let error = route(&Method::GET, "/vault/directory", Some(query), "").unwrap_err();
-            assert!(matches!(error, RouteError::Query(_)), "{query}: {error:?}");
-        }
     }
 
     #[test]

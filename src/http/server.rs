@@ -1,30 +1,29 @@
 //! The accept loops and the life of a connection, HTTP/1.1 or HTTP/2 as its first bytes say.
 //!
-//! Owns who gets in, how a connection ends and how the server stops; knows no route. A connection is
+//! Owns how a connection ends and how the server stops; knows no route. A connection is
 //! one task: hyper's future, a look by the watch now and then, and the word to stop. When it is over
 //! the socket is closed in two steps (RFC 9112 section 9.6), or the client might lose the answer
-//! that said why.
-//!
-//! A permit is held as long as a connection lives; all permits back means that the server is empty.
+//! that said why. Who gets in at all is decided at the `gate`.
 
 use super::body::Body;
 use super::exchange::exchange;
-use super::io::{Listener, Peer, Pulse, Socket, Stream};
+use super::gate::{Admission, Gate};
+use super::give_back::keep_giving_back;
+use super::held::{Budget, Purse};
+use super::io::{Listener, Peer, Socket, Stream};
 use super::watch::{Limits, Seen, Verdict, Watch};
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -53,6 +52,7 @@ where
     let (phase, _) = watch::channel(Phase::Serving);
     let drain = limits.drain;
     let server = Arc::new(Server::new(service, limits));
+    let upkeep = tokio::spawn(keep_giving_back());
     let mut doors = JoinSet::new();
     for listener in listeners {
         doors.spawn(accept(listener, Arc::clone(&server), phase.subscribe()));
@@ -61,8 +61,9 @@ where
     phase.send_replace(Phase::Draining);
     doors.join_all().await;
     let in_time = timeout(drain, server.gate.emptied()).await.is_ok();
-    let cut = if in_time { 0 } else { server.gate.inside() };
+    let cut = if in_time { 0 } else { server.gate.count() };
     phase.send_replace(Phase::Ended);
+    upkeep.abort();
     Drained { cut }
 }
 
@@ -73,12 +74,22 @@ enum Phase {
     Ended,
 }
 
+/// Bytes of requests' bodies that an HTTP/2 client may send before they are looked at.
+const WINDOW: u32 = 65_535;
+
+/// With fewer bytes of a stream unsent, its next ones are asked for.
+const SEND_BUFFER: usize = 16 << 10;
+
+/// How long a connection that makes room for another may take to say so.
+const FAREWELL: Duration = Duration::from_millis(50);
+
 /// What all connections share.
 struct Server<S> {
     service: S,
     limits: Limits,
     hyper: auto::Builder<TokioExecutor>,
     gate: Arc<Gate>,
+    budget: Arc<Budget>,
 }
 
 impl<S> Server<S> {
@@ -97,11 +108,15 @@ impl<S> Server<S> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            .max_send_buf_size(128 * 1024)
+            // Of what requests bring, and of what is handed over and not sent, so much waits for each stream.
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128);
         let gate = Arc::new(Gate::new(&limits));
-        Self { service, limits, hyper, gate }
+        let budget = Arc::new(Budget::new(limits.held));
+        Self { service, limits, hyper, gate, budget }
     }
 }
 
@@ -119,11 +134,15 @@ where
         match accepted {
             Ok((socket, peer)) => {
                 pause = Pause::default();
+                let (server, phase) = (Arc::clone(&server), phase.clone());
                 match server.gate.enter(peer) {
-                    Some(admission) => {
-                        tokio::spawn(serve(socket, peer, Arc::clone(&server), admission, phase.clone()));
-                    }
-                    None => server.gate.refuse(socket),
+                    Some(admission) => drop(tokio::spawn(serve(socket, peer, server, admission, phase))),
+                    None => drop(tokio::spawn(async move {
+                        match server.gate.enter_for_another(peer).await {
+                            Some(admission) => serve(socket, peer, server, admission, phase).await,
+                            None => server.gate.refuse(socket),
+                        }
+                    })),
                 }
             }
             Err(error) => pause.after(&error).await,
@@ -174,16 +193,14 @@ async fn serve<S, F>(
     S: Fn(Request<Bytes>, Peer) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let _admission = admission;
     let socket = Arc::new(socket);
-    let pulse = Arc::new(Pulse::default());
     let mut ended = phase.clone();
     let life = async {
-        let end = converse(Arc::clone(&socket), peer, &server, &pulse, &mut phase).await;
+        let end = converse(Arc::clone(&socket), peer, &server, &admission, &mut phase).await;
         match end {
-            End::Done if !pulse.ended.load(Relaxed) => linger(&socket).await,
+            End::Done if !admission.pulse.ended.load(Relaxed) => socket.linger().await,
             // What a client does not take is not kept for it.
-            End::Dropped if pulse.blocked.load(Relaxed) => socket.abandon(),
+            End::Dropped if admission.pulse.blocked.load(Relaxed) => socket.abandon(),
             End::Done | End::Idle | End::Dropped => {}
         }
     };
@@ -198,16 +215,18 @@ async fn converse<S, F>(
     socket: Arc<Socket>,
     peer: Peer,
     server: &Arc<Server<S>>,
-    pulse: &Arc<Pulse>,
+    admission: &Admission,
     phase: &mut watch::Receiver<Phase>,
 ) -> End
 where
     S: Fn(Request<Bytes>, Peer) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let pulse = &admission.pulse;
+    let account = Arc::new(Purse::new(Arc::clone(&server.budget)));
     let service = service_fn(|request| {
-        let (server, pulse) = (Arc::clone(server), Arc::clone(pulse));
-        async move { Ok::<_, Infallible>(exchange(request, peer, &server.service, &server.limits, pulse).await) }
+        let (server, held) = (Arc::clone(server), (Arc::clone(pulse), Arc::clone(&account)));
+        async move { Ok::<_, Infallible>(exchange(request, peer, &server.service, &server.limits, held).await) }
     });
     let stream = TokioIo::new(Stream { socket, pulse: Arc::clone(pulse) });
     let mut connection = pin!(server.hyper.serve_connection(stream, service));
@@ -229,6 +248,16 @@ where
                     verdict => verdict == Verdict::Close,
                 }
             }
+            () = admission.leave.wished() => {
+                if !Seen::now(pulse).is_idle() {
+                    admission.leave.decline();
+                    continue;
+                }
+                // Told, where that can be said; an idle client of HTTP/1.1 is used to it.
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(FAREWELL, connection.as_mut()).await;
+                return End::Idle;
+            }
             changed = phase.changed(), if closing.is_none() => {
                 if changed.is_err() {
                     return End::Dropped;
@@ -243,104 +272,5 @@ where
             }
             connection.as_mut().graceful_shutdown();
         }
-    }
-}
-
-/// Closes our direction and reads what the client still sends for a while: closing with bytes unread
-/// would reset the connection, and take the answer away from under the client.
-async fn linger(socket: &Socket) {
-    const MOST: usize = 4 << 20;
-    socket.finish();
-    // Too late is as good as done: the client has had its time.
-    let _ = timeout(Duration::from_secs(2), socket.discard(MOST)).await;
-}
-
-/// Counts who is inside.
-struct Gate {
-    permits: Arc<Semaphore>,
-    all: usize,
-    per_address: usize,
-    /// Connections by address. No other lock is taken while it is held.
-    addresses: Mutex<HashMap<IpAddr, usize>>,
-    /// Room for telling those who do not get in.
-    refusals: Arc<Semaphore>,
-}
-
-impl Gate {
-    fn new(limits: &Limits) -> Self {
-        let all = limits.connections.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
-        Self {
-            permits: Arc::new(Semaphore::new(all)),
-            all,
-            per_address: limits.connections_per_address,
-            addresses: Mutex::new(HashMap::new()),
-            refusals: Arc::new(Semaphore::new(64)),
-        }
-    }
-
-    fn enter(self: &Arc<Self>, peer: Peer) -> Option<Admission> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let address = counted(peer);
-        if let Some(address) = address {
-            let mut addresses = self.addresses.lock().expect("because nothing panics while holding it");
-            let inside = addresses.entry(address).or_insert(0);
-            if *inside >= self.per_address {
-                return None;
-            }
-            *inside += 1;
-        }
-        Some(Admission { gate: Arc::clone(self), address, _permit: permit })
-    }
-
-    /// Tells a client that there is no room, without waiting for it; of many only some are told.
-    fn refuse(&self, socket: Socket) {
-        const ANSWER: &[u8] =
-            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
-        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
-        tokio::spawn(async move {
-            let _permit = permit;
-            socket.send_now(ANSWER);
-            linger(&socket).await;
-        });
-    }
-
-    async fn emptied(&self) {
-        let all = u32::try_from(self.all).unwrap_or(u32::MAX);
-        let _ = self.permits.acquire_many(all).await;
-    }
-
-    fn inside(&self) -> usize {
-        self.all - self.permits.available_permits()
-    }
-}
-
-/// One connection's place inside.
-struct Admission {
-    gate: Arc<Gate>,
-    address: Option<IpAddr>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let Ok(mut addresses) = self.gate.addresses.lock() else { return };
-        if let Some(inside) = addresses.get_mut(&address) {
-            *inside -= 1;
-            if *inside == 0 {
-                addresses.remove(&address);
-            }
-        }
-    }
-}
-
-/// What a client is counted by: an IPv6 user commonly has a whole /64.
-fn counted(peer: Peer) -> Option<IpAddr> {
-    let Peer::Tcp(address) = peer else { return None };
-    let ip = address.ip().to_canonical();
-    match ip {
-        _ if ip.is_loopback() => None,
-        IpAddr::V4(_) => Some(ip),
-        IpAddr::V6(ip) => Some(IpAddr::V6((u128::from(ip) >> 64 << 64).into())),
     }
 }

@@ -8,7 +8,6 @@ use super::body::{Body, FileBody, Piece};
 use super::conditional::{self, Decision};
 use super::digests::FileId;
 use super::etag::Validator;
-use super::hot;
 use super::problem::Problem;
 use super::range::{self, ByteRange, Selection};
 use crate::key::BundleKey;
@@ -147,7 +146,7 @@ fn whole(file: File, validator: &Validator, meta: &Meta) -> Response<Body> {
     let body = match validator.size {
         0 => Body::Empty,
         end => match meta.file.filter(|id| id.size == end) {
-            Some(id) => hot::get(&id).map_or_else(|| Body::File(FileBody::whole(file, id)), Body::Full),
+            Some(id) => Body::File(FileBody::whole(file, id)),
             None => Body::File(FileBody::single(file, ByteRange { start: 0, end })),
         },
     };

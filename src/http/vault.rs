@@ -2,17 +2,21 @@
 //!
 //! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
 
-use super::answer::{blocking, json, linked, text};
+use super::answer::{blocking, json, text};
 use super::archiver::Endpoints;
 use super::body::Body;
+use super::descriptors::Reopen;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
 use super::events;
+use super::io::Peer;
+use super::large::{Makers, Spool};
 use super::pass;
+use super::places::{Client, Places};
 use super::prefer::{say_waited, wanted_wait};
 use super::ready::ready;
-use super::refused::{is_blocked, not_opened, not_ordered, not_routed, unavailable};
-use super::route::{self, Page, Route, RouteError};
+use super::refused::{is_blocked, not_opened, not_ordered, not_routed};
+use super::route::{self, Route, RouteError, SavedAs};
 use super::static_file::{self, Meta};
 use super::status_body::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
@@ -22,12 +26,15 @@ use crate::limits::Mode;
 use crate::store::Found;
 use crate::time::Timestamp;
 use hyper::header::{HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
-use serde::Serialize;
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 /// How many files on disk have their SHA-256 remembered, each in about a hundred bytes.
 const DIGESTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("because 65,536 is not zero");
+
+/// How many requests wait for a cook at once.
+const WAITING: usize = 1024;
 
 /// The answers below larder's root.
 pub struct Vault {
@@ -38,7 +45,23 @@ pub struct Vault {
     /// Who blocks what is blocked, as a URL.
     blocker: Option<String>,
     streams: events::Streams,
+    /// Who waits for a cook.
+    waiting: Places,
+    /// Who looks into a manifest, and who makes a proof.
+    pub(super) resolvers: Makers,
+    pub(super) provers: Makers,
+    pub(super) spool: Spool,
     archiver: Option<Endpoints>,
+}
+
+/// Who asks, how, and for what beside the bundle itself.
+struct Asked<'r> {
+    method: &'r Method,
+    headers: &'r HeaderMap,
+    version: Version,
+    client: Client,
+    /// How a bundle is to be saved.
+    saved: SavedAs,
 }
 
 impl Vault {
@@ -53,6 +76,10 @@ impl Vault {
             digests: Digests::new(DIGESTS),
             blocker: None,
             streams: events::Streams::default(),
+            waiting: Places::new(WAITING, WAITING),
+            resolvers: Makers::new(8, 512),
+            provers: Makers::new(2, 128),
+            spool: Spool::default(),
             archiver: None,
         }
     }
@@ -70,19 +97,20 @@ impl Vault {
         Self { archiver: Some(archiver), ..self }
     }
 
-    /// Answers a request. Its body is not read: no endpoint has a use for one yet.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    /// Answers a request of `peer`. Its body is not read: no endpoint has a use for one yet.
+    pub async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<Body> {
+        let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
         let mode = self.kitchen.mode();
+        let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };
         match route::route(method, uri.path(), uri.query(), &self.root_path) {
-            Ok(Route::Bundle(key)) if mode == Mode::PassThrough => self.bundle_or_pass(&request, key).await,
-            Ok(Route::Bundle(key)) => self.bundle(method, headers, key, uri.query()).await,
+            Ok(Route::Bundle(key, saved)) if mode == Mode::PassThrough => self.bundle_or_pass(asked(saved), key).await,
+            Ok(Route::Bundle(key, saved)) => self.bundle(asked(saved), key).await,
             Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
             Ok(Route::Cook(key)) if mode == Mode::PassThrough => self.promise(key).await,
-            Ok(Route::Cook(key)) => self.cook(headers, key).await,
-            Ok(Route::Status(key)) => self.status(headers, key).await,
+            Ok(Route::Cook(key)) => self.cook(asked(SavedAs::default()), key).await,
+            Ok(Route::Status(key)) => self.status(asked(SavedAs::default()), key).await,
             Ok(Route::List(page)) => self.list(page).await,
-            Ok(Route::Proof(kind, id)) => self.proof(kind, id).await,
+            Ok(Route::Proof(kind, id)) => self.proof(Client::of(peer, headers), kind, id).await,
             Ok(Route::Resolve(question)) => self.resolve(question).await,
             Ok(Route::Origins(page)) => self.origins(page).await,
             Ok(Route::Visits(page)) => self.visits(page).await,
@@ -94,6 +122,7 @@ impl Vault {
                 Some(archiver) => archiver.ask(method, &path, uri.query()).await,
                 None => not_routed(&RouteError::NotFound),
             },
+            Ok(Route::Elsewhere(path)) => self.elsewhere(&path, uri.query()),
             Ok(Route::Index) => self.index(),
             Ok(Route::Health) => text("ok\n"),
             Ok(Route::Ready) => ready(&self.kitchen).await,
@@ -102,11 +131,21 @@ impl Vault {
         }
     }
 
+    /// 308, so that a POST stays one.
+    fn elsewhere(&self, path: &str, query: Option<&str>) -> Response<Body> {
+        let query = query.filter(|query| !query.is_empty()).map_or(String::new(), |query| format!("?{query}"));
+        let url = self.base.url(&format!("{path}{query}"));
+        let mut response = text(&format!("{url}\n"));
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        response.headers_mut().extend(HeaderValue::try_from(url).map(|url| (LOCATION, url)));
+        response
+    }
+
     /// `GET, HEAD /vault/:kind/:id[.:ext]` where what is not there is cooked for the request.
-    async fn bundle_or_pass<B>(&self, request: &Request<B>, key: BundleKey) -> Response<Body> {
+    async fn bundle_or_pass(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         match self.kitchen.store().get(&key) {
-            Ok(Some(_)) => self.bundle(request.method(), request.headers(), key, request.uri().query()).await,
-            Ok(None) => self.pass(request.method(), request.version(), key).await,
+            Ok(Some(_)) => self.bundle(asked, key).await,
+            Ok(None) => self.pass(asked.method, asked.version, key, asked.saved.name).await,
             Err(error) => not_opened(&error),
         }
     }
@@ -121,27 +160,18 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]`
-    async fn bundle(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        key: BundleKey,
-        query: Option<&str>,
-    ) -> Response<Body> {
+    async fn bundle(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
         match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => return self.hit(method, headers, key, found, query).await,
+            Ok(Some(found)) => return self.hit(asked, key, found).await,
             Ok(None) => {}
             Err(error) => return not_opened(&error),
         }
-        let waited = match wanted_wait(headers) {
-            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
-            _ => None,
-        };
+        let waited = self.wait(&asked, &key).await;
         let mut response = match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => self.hit(method, headers, key, found, query).await,
+            Ok(Some(found)) => self.hit(asked, key, found).await,
             Ok(None) => match self.look_up(key).await {
                 Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
                 Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
@@ -157,14 +187,18 @@ impl Vault {
         response
     }
 
-    async fn hit(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        key: BundleKey,
-        found: Found,
-        query: Option<&str>,
-    ) -> Response<Body> {
+    /// Waits for a cook, when the request would; how long it would have. One that must not wait is answered at once:
+    /// of too many, those of the client that has the most.
+    async fn wait(&self, asked: &Asked<'_>, key: &BundleKey) -> Option<Duration> {
+        let patience = wanted_wait(asked.headers)?;
+        let place = self.waiting.take_share(asked.client)?;
+        tokio::select! {
+            waited = self.kitchen.wait(key, patience) => waited.then_some(patience),
+            () = place.is_lost() => None,
+        }
+    }
+
+    async fn hit(&self, asked: Asked<'_>, key: BundleKey, found: Found) -> Response<Body> {
         let file_id = FileId { dev: found.dev, ino: found.ino, size: found.size, mtime: found.mtime };
         let sha256 = if let Some(remembered) = self.digests.get(&file_id, Timestamp::now()) {
             remembered
@@ -175,33 +209,32 @@ impl Vault {
         };
         let validator = Validator { mtime: found.mtime, size: found.size };
         let mut meta = Meta::of(&key, sha256).kept(file_id);
-        if key.format() == Format::Raw
-            && let Some(name) = route::file_name(query)
-        {
-            name.clone_into(&mut meta.file_name);
+        if let Some(name) = asked.saved.name {
+            meta.file_name = name;
         }
-        if key.format() == Format::Raw
-            && let Some(media_type) = route::media_type(query)
-        {
+        if let Some(media_type) = asked.saved.media_type {
             meta.media_type = media_type;
         }
-        let served = static_file::respond(method, headers, found.file, &validator, &meta);
+        let served = static_file::respond(asked.method, asked.headers, found.file, &validator, &meta);
         if served.counts {
             self.kitchen.touch(&key);
         }
-        served.response
+        if asked.version != Version::HTTP_2 {
+            return served.response;
+        }
+        // A connection of HTTP/2 may be sent many at once: their files are not all held open.
+        let store = self.kitchen.store().clone();
+        let reopen = Reopen::by(move || Ok(store.get(&key)?.map(|found| found.file)));
+        served.response.map(|body| body.reopened(file_id, reopen))
     }
 
     /// `POST /vault/:kind/:id[.:ext]`
-    async fn cook(&self, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+    async fn cook(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         let ordered = match self.kitchen.request(key).await {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
         };
-        let waited = match wanted_wait(headers) {
-            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
-            _ => None,
-        };
+        let waited = self.wait(&asked, &key).await;
         match self.look_up(key).await {
             Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
             Ok(bundle) => {
@@ -217,18 +250,16 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
-    async fn status(&self, headers: &HeaderMap, key: BundleKey) -> Response<Body> {
+    async fn status(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
-        let as_events = events::are_wanted(headers);
-        let waited = match wanted_wait(headers).filter(|_| !as_events) {
-            Some(patience) if self.kitchen.wait(&key, patience).await => Some(patience),
-            _ => None,
-        };
+        let as_events = events::are_wanted(asked.headers);
+        let waited = if as_events { None } else { self.wait(&asked, &key).await };
         let mut response = match self.look_up(key).await {
             Ok(Some(bundle)) if as_events => {
-                return events::respond(&self.streams, headers, &self.kitchen, &self.base, (key, bundle.status));
+                let who = (asked.client, asked.headers);
+                return events::respond(&self.streams, who, &self.kitchen, &self.base, (key, bundle.status));
             }
             Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
             Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
@@ -236,28 +267,6 @@ impl Vault {
         };
         say_waited(&mut response, waited);
         response
-    }
-
-    /// `GET, HEAD /vault/:kind?limit=&cursor=`
-    async fn list(&self, page: Page) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        // One more than asked for, to know whether there is a next page.
-        let listed = blocking(move || kitchen.catalogue().list(page.kind, page.after, page.limit + 1)).await;
-        let mut bundles = match listed {
-            Ok(bundles) => bundles,
-            Err(error) => return unavailable(&error),
-        };
-        let more = bundles.len() > page.limit as usize;
-        bundles.truncate(page.limit as usize);
-        let next = bundles.last().filter(|_| more).map(|last| {
-            let cursor = route::cursor(&last.key);
-            self.base.url(&format!("/vault/{}?limit={}&cursor={cursor}", page.kind, page.limit))
-        });
-        let body = ListBody {
-            bundles: bundles.iter().map(|bundle| self.status_body(&bundle.key, Some(bundle))).collect(),
-            links: ListLinks { next: next.as_deref() },
-        };
-        linked(json(StatusCode::OK, &body), next.as_deref())
     }
 
     /// `GET, HEAD /`
@@ -312,20 +321,9 @@ impl Vault {
         blocking(move || kitchen.status(&key)).await
     }
 
-    fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {
+    pub(super) fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {
         let progress =
             bundle.filter(|bundle| bundle.status == Status::Pending).and_then(|_| self.kitchen.progress(key));
         status_body(key, bundle, progress, &self.base)
     }
-}
-
-#[derive(Serialize)]
-struct ListBody<'a> {
-    bundles: Vec<StatusBody<'a>>,
-    links: ListLinks<'a>,
-}
-
-#[derive(Serialize)]
-pub(super) struct ListLinks<'a> {
-    pub(super) next: Option<&'a str>,
 }

@@ -4,6 +4,7 @@
 //! It looks now and then instead of arming timers, so the way of a hit pays nothing for it and a
 //! limit is kept to within a quarter of it, or a second.
 
+use super::held::HeldLimits;
 use super::io::Pulse;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 /// How much a client may ask of the server, and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; one more gets a 503 and is closed.
+    /// Connections at once. When there are so many, the longest idle one makes room for another; when none is
+    /// idle, one more gets a 503 and is closed.
     pub connections: usize,
-    /// Connections at once from one address (a /64 of IPv6). The loopback and Unix sockets are
+    /// Connections at once from one address (a /64 of IPv6), in the same way. The loopback and Unix sockets are
     /// exempt: there a proxy speaks for everybody.
     pub connections_per_address: usize,
     /// From the connection to its first byte.
@@ -36,6 +38,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
+    /// How many bytes may be held for clients.
+    pub held: HeldLimits,
     /// How long answers under way may take once the server is told to stop.
     pub drain: Duration,
 }
@@ -55,6 +59,7 @@ impl Default for Limits {
             target_bytes: 8 * 1024,
             body_bytes: 64 * 1024,
             streams: 64,
+            held: HeldLimits::default(),
             drain: Duration::from_secs(30),
         }
     }

@@ -197,9 +197,10 @@ async fn a_client_that_never_reads_is_dropped() {
 async fn no_more_connections_than_there_is_room_for() {
     let server = start(Limits { connections: 2, ..Limits::default() }).await;
     let inside: Vec<_> = (0..2).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    // A request answered on each shows that it is inside.
+    // A request answered on each shows that it is inside, and the next keeps it busy.
     for mut stream in &inside {
-        stream.write_all(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let busy = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(busy).unwrap();
         let mut first = [0; 12];
         stream.read_exact(&mut first).unwrap();
         assert_eq!(&first, b"HTTP/1.1 200");
@@ -208,6 +209,44 @@ async fn no_more_connections_than_there_is_room_for() {
     drop(inside);
     // They are let in again; how soon the server learns that two have left is its own affair.
     while statuses(&send(server.address, LAST).await) != [200] {}
+}
+
+/// Has a request answered and stays; whatever else it asks comes behind.
+fn stay(address: SocketAddr, more: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    stream.write_all(format!("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n{more}").as_bytes()).unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_idle_make_room_and_who_waits_for_an_answer_does_not() {
+    let server = start(Limits { connections: 3, ..Limits::default() }).await;
+    let busy = stay(server.address, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut idle: Vec<_> = (0..2).map(|_| stay(server.address, "")).collect();
+    for _ in 0..5 {
+        idle.push(stay(server.address, ""));
+        // The rest of its answer, and its end.
+        idle.remove(0).read_to_end(&mut Vec::new()).unwrap();
+    }
+    for (mut stream, name) in idle.into_iter().zip(["second", "last"]).chain([(busy, "busy")]) {
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "{name} is inside");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_nothing_makes_room_too() {
+    let server = start(Limits { connections: 2, ..Limits::default() }).await;
+    let mut silent = TcpStream::connect(server.address).unwrap();
+    let _idle = stay(server.address, "");
+    let _first = stay(server.address, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _second = stay(server.address, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,8 +195,80 @@ fn a_revision_asked_for_as_a_directory_is_not_there() {
     let vault = Vault::open("plain", &[]);
     let revision = vault.any("revision");
     let id = revision.split('/').nth(1).unwrap();
-    assert_eq!(vault.server.post(&format!("/vault/directory/{id}")).status, 404);
-    assert_eq!(vault.server.post(&format!("/vault/release/{id}")).status, 404);
+    for kind in ["directory", "release", "content", "snapshot"] {
+        let answer = vault.server.post(&format!("/vault/{kind}/{id}"));
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (404, Some("no_such_object")), "{kind}");
+        let detail = format!("this is the id of a revision, not of a {kind}");
+        assert_eq!((&answer.json()["detail"], &answer.json()["kind"]), (&detail.into(), &"revision".into()));
+    }
+    let proof = vault.server.get(&format!("/vault/release/{id}/proof"));
+    assert_eq!((proof.status, proof.json()["kind"].as_str()), (404, Some("revision")));
+    let nothing = vault.server.post(&format!("/vault/directory/{}", "1".repeat(40)));
+    assert_eq!((nothing.status, nothing.json()["kind"].as_str()), (404, None));
+}
+
+#[test]
+fn other_spellings_are_sent_on_to_the_one_that_larder_writes() {
+    let vault = Vault::open("plain", &["--public-url", "https://example.org/x", "--root-path", "/larder"]);
+    let key = vault.any("revision");
+    let id = key.split('/').nth(1).unwrap();
+    let capitals = id.to_uppercase();
+    for (method, written, plain) in [
+        ("GET", format!("swh:1:rev:{id}"), format!("revision/{id}")),
+        ("POST", format!("swh:1:rev:{id}"), format!("revision/{id}")),
+        ("POST", format!("swh:1:rev:{id};origin=https://e.org/a.b;path=/c"), format!("revision/{id}")),
+        ("GET", format!("swh:1:rev:{id}.zip?filename=x.zip"), format!("revision/{id}.zip?filename=x.zip")),
+        ("HEAD", format!("commit/{capitals}.tgz"), format!("revision/{id}.tar.gz")),
+        ("GET", format!("revision/{capitals}/status"), format!("revision/{id}/status")),
+    ] {
+        let answer = vault.server.send(method, &format!("/larder/vault/{written}"), &[]);
+        let there = format!("https://example.org/x/larder/vault/{plain}");
+        assert_eq!((answer.status, answer.header("location")), (308, Some(there.as_str())), "{method} {written}");
+    }
+    let ordered = vault.server.post(&format!("/larder/vault/revision/{id}"));
+    assert_eq!(ordered.status, 201, "and that one is answered");
+}
+
+#[test]
+fn a_bundle_is_saved_under_the_name_that_the_url_says() {
+    let vault = Vault::open("plain", &[]);
+    let target = format!("/vault/{}", vault.any("revision"));
+    let named = format!("{target}?filename=project-1.0+x_y.tar.gz");
+    assert_eq!(vault.server.send("POST", &named, &[("Prefer", "wait=60")]).status, 201);
+    vault.server.cook(&vault.any("revision"));
+    for (method, headers) in [("GET", &[] as &[_]), ("HEAD", &[]), ("GET", &[("Range", "bytes=0-1")])] {
+        let answer = vault.server.send(method, &named, headers);
+        let disposition = answer.header("content-disposition");
+        assert_eq!(disposition, Some("attachment; filename=\"project-1.0+x_y.tar.gz\""), "{method} {headers:?}");
+    }
+    for query in ["filename=", "filename=a%22b", "filename=../x", "filename=.x", "name=x", "filename=x&y=1", "x"] {
+        let answer = vault.server.get(&format!("{target}?{query}"));
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("malformed_query")), "{query}");
+    }
+    assert_eq!(vault.server.get(&format!("{target}?")).status, 200, "nothing is asked for");
+}
+
+#[test]
+fn every_answer_in_json_ends_with_a_line_feed() {
+    let vault = Vault::open("plain", &[]);
+    let key = vault.any("directory");
+    vault.server.cook(&key);
+    for (method, target) in [
+        ("GET", format!("/vault/{key}/status")),
+        ("POST", format!("/vault/{key}")),
+        ("GET", "/vault/directory".to_owned()),
+        ("GET", "/origins".to_owned()),
+        ("GET", "/origins?url=nothing".to_owned()),
+        ("GET", "/vault/resolve?origin=nothing".to_owned()),
+        ("GET", format!("/vault/directory/{}", "1".repeat(40))),
+        ("POST", format!("/vault/directory/{}", "1".repeat(40))),
+        ("GET", "/nothing".to_owned()),
+        ("DELETE", format!("/vault/{key}")),
+    ] {
+        let answer = vault.server.send(method, &target, &[]);
+        answer.json();
+        assert!(answer.body.ends_with(b"}\n"), "{method} {target}: {}", String::from_utf8_lossy(&answer.body));
+    }
 }
 
 #[test]
@@ -205,7 +277,9 @@ fn malformed_requests_are_refused_in_words_and_without_paths() {
     let id = "1".repeat(40);
     for (method, target, status) in [
         ("GET", "/vault/directory/xyz".to_owned(), 400),
-        ("GET", format!("/vault/tree/{id}"), 400),
+        ("GET", format!("/vault/trees/{id}"), 400),
+        ("GET", format!("/vault/swh:1:dir:{id};path"), 400),
+        ("GET", "/healthz?verbose".to_owned(), 400),
         ("POST", format!("/vault/directory/{id}.rar"), 400),
         ("POST", format!("/vault/content/{id}.tar"), 400),
         ("POST", format!("/vault/directory/{id}.raw"), 400),
