@@ -144,7 +144,12 @@ fn what_is_no_name_of_a_bundle_reaches_larder_and_no_file() {
     let target = site.cook(&any("directory"));
     let id = target.rsplit('/').next().unwrap();
     for (path, status) in [
-        (format!("/vault/directory/{}", id.to_uppercase()), 400),
+        (format!("/vault/directory/{}", id.to_uppercase()), 308),
+        (format!("/vault/tree/{id}.tgz"), 308),
+        (format!("/vault/swh:1:dir:{id};path=/x"), 308),
+        (format!("{target}?filename=a%22b"), 400),
+        (format!("{target}?filename=x&y"), 400),
+        (format!("{target}?y"), 400),
         (format!("/vault/directory/{id}%0A"), 400),
         (format!("/vault/directory/{id}.tar.gz%0A"), 400),
         (format!("/vault/directory/{id}.tar.gz.sig"), 400),
@@ -162,6 +167,20 @@ fn what_is_no_name_of_a_bundle_reaches_larder_and_no_file() {
         assert_eq!(site.asked_of_larder(), asked + 1, "{path}");
     }
     assert_eq!(site.hits_logged(), Vec::<String>::new());
+}
+
+#[test]
+fn a_bundle_is_saved_under_the_same_name_by_both() {
+    let site = Site::open("larder.conf", &[], |_| {});
+    for key in [any("directory"), format!("{}.zip", any("revision"))] {
+        let target = format!("{}?filename=project-1.0+x.tgz", site.cook(&key));
+        let asked = site.asked_of_larder();
+        let from_nginx = site.get(&target);
+        assert_eq!(site.asked_of_larder(), asked, "{target} came from nginx");
+        let from_larder = site.larder().get(&target);
+        assert_eq!(from_nginx.header("content-disposition"), Some("attachment; filename=\"project-1.0+x.tgz\""));
+        assert_eq!((from_nginx.status, described(&from_nginx)), (200, described(&from_larder)));
+    }
 }
 
 #[test]
