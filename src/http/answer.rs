@@ -4,6 +4,7 @@ use super::body::Body;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     let mut bytes = serde_json::to_vec(value).expect("because every key of it is a string");
@@ -32,8 +33,30 @@ pub(super) fn linked(mut response: Response<Body>, next: Option<&str>) -> Respon
     response
 }
 
-/// Runs what blocks where it may.
+/// Look-ups at once: more would wait for the catalogue's readers, and each thread that runs takes from those that
+/// serve connections.
+static LOOK_UPS: Semaphore = Semaphore::const_new(16);
+
+/// Parts of lists that are read at once, beside the look-ups: whoever asks for many long lists waits for his own.
+static PARTS: Semaphore = Semaphore::const_new(4);
+
+/// Runs what blocks where it may, when it is its turn.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    in_turn(&LOOK_UPS, work).await
+}
+
+/// The same for a part of a list.
+pub(super) async fn reading<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    in_turn(&PARTS, work).await
+}
+
+/// Who has gone before its turn came is passed over; what has begun counts until it ends.
+async fn in_turn<T: Send + 'static>(turns: &'static Semaphore, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let turn = turns.acquire().await.expect("because it is never closed");
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),

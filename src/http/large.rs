@@ -35,13 +35,14 @@ impl Makers {
     pub(super) async fn make<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let queued = Arc::clone(&self.queue).try_acquire_owned().ok()?;
         let turn = Arc::clone(&self.at_once).acquire_owned().await.ok()?;
-        Some(
-            super::answer::blocking(move || {
-                let _held = (queued, turn);
-                work()
-            })
-            .await,
-        )
+        let work = move || {
+            let _held = (queued, turn);
+            work()
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => Some(value),
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET /vault/:kind`: the bundles of a kind, page by page.
 
-use super::answer::blocking;
+use super::answer::reading;
 use super::body::Body;
 use super::pages::{Listing, Rows};
 use super::refused::unavailable;
@@ -17,7 +17,7 @@ impl Vault {
     /// `GET, HEAD /vault/:kind?limit=&cursor=`
     pub(super) async fn list(&self, page: Page) -> Response<Body> {
         let kitchen = self.kitchen.clone();
-        let end = blocking(move || kitchen.catalogue().list_end(page.kind, page.after, page.limit)).await;
+        let end = reading(move || kitchen.catalogue().list_end(page.kind, page.after, page.limit)).await;
         let end = match end {
             Ok(end) => end,
             Err(error) => return unavailable(&error),

@@ -1,7 +1,7 @@
 //! `/origins`, `/vault/resolve` and `/vault/:kind/:id/proof`: from the URL of a repository to ids, and
 //! from ids to what proves them. Owns these answers' JSON; none of them changes anything.
 
-use super::answer::{blocking, json, plain};
+use super::answer::{blocking, json, plain, reading};
 use super::body::Body;
 use super::pages::{Listing, Rows};
 use super::places::Client;
@@ -126,7 +126,7 @@ impl Vault {
     /// `GET, HEAD /origins?limit=&cursor=`
     pub(super) async fn origins(&self, page: route::Origins) -> Response<Body> {
         let (kitchen, limit, after) = (self.kitchen.clone(), page.limit, page.after.clone());
-        let end = match blocking(move || kitchen.catalogue().origins_end(after.as_deref(), limit)).await {
+        let end = match reading(move || kitchen.catalogue().origins_end(after.as_deref(), limit)).await {
             Ok(end) => end,
             Err(error) => return unavailable(&error),
         };
@@ -148,7 +148,7 @@ impl Vault {
     /// `GET, HEAD /origins?url=&limit=&cursor=`
     pub(super) async fn visits(&self, page: route::Visits) -> Response<Body> {
         let (kitchen, limit, before) = (self.kitchen.clone(), page.limit, page.before);
-        let found = blocking(move || {
+        let found = reading(move || {
             let Some(origin) = find(&kitchen, &page.url)? else { return Ok(None) };
             let end = kitchen.catalogue().visits_end(&origin.url, before, limit)?;
             Ok(Some((origin, end)))

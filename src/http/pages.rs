@@ -4,7 +4,7 @@
 //! Where a page ends is fixed before it begins, for its headers name the next one: rows that appear meanwhile and lie
 //! within it are in it.
 
-use super::answer::{blocking, linked, plain};
+use super::answer::{linked, plain, reading};
 use super::body::Body;
 use super::held::{Held, Purse};
 use crate::catalogue::CatalogueError;
@@ -48,7 +48,7 @@ impl Listing {
     /// The answer.
     pub(super) async fn respond(mut self) -> Result<Response<Body>, CatalogueError> {
         let next = self.next.clone();
-        let (page, first) = blocking(move || {
+        let (page, first) = reading(move || {
             let first = self.whole();
             (self, first)
         })
@@ -135,13 +135,13 @@ impl Pages {
         if self.reading.is_none() {
             let Some(mut at) = self.at.take() else { return Poll::Ready(None) };
             let held = purse.map(|purse| purse.hold_some(PART));
-            self.reading = Some(tokio::task::spawn_blocking(move || {
+            self.reading = Some(tokio::spawn(reading(move || {
                 let room = held.as_ref().map_or(PART, |held| held.size);
                 let (listing, writer) = &mut *at;
                 let part = writer.part(listing, room);
                 let part = part.map(|part| part.map(|bytes| Bytes::from_owner(Part { bytes, _held: held })));
                 (at, part)
-            }));
+            })));
         }
         let reading = self.reading.as_mut().expect("because it was set above when there was none");
         let read = ready!(Pin::new(reading).poll(cx));
