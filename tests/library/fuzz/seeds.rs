@@ -40,7 +40,7 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ),
         ("bundle", vec![tar, tar_gz]),
         ("etag", ["*", "\"x\", W/\"6553f100-123\"", "\"6553f100-123\""].map(Vec::from).to_vec()),
-        ("gitfast", vec![stream("base"), stream("merge")]),
+        ("gitfast", vec![stream("base"), stream("merge"), signed(&stream("merge"))]),
         ("history", [Format::GitTar, Format::Bundle].map(|format| plain.history(&head, format)).to_vec()),
         ("key", vec![format!("directory/{v1}.tar.gz").into(), format!("swh:1:rel:{v1}").into()]),
         ("manifest", vec![manifest.encode()]),
@@ -119,6 +119,17 @@ impl Source {
         history::cook(&order, &mut out).unwrap();
         out
     }
+}
+
+/// The same stream with a signature and an odd time zone in its first commit: it holds no id of one.
+fn signed(stream: &[u8]) -> Vec<u8> {
+    let start = stream.strip_prefix(b"feature done\n").unwrap();
+    let at = start.windows(11).position(|word| word == b"\ncommitter ").unwrap() + 1;
+    let end = at + start[at..].iter().position(|byte| *byte == b'\n').unwrap();
+    let zone = at + start[at..end].iter().rposition(|byte| *byte == b' ').unwrap();
+    let signature = b" +051800\ngpgsig sha1 ssh\ndata 31\n-----BEGIN SSH SIGNATURE-----\nx\n";
+    let first = b"feature done\nfeature date-format=raw-permissive\n";
+    [&first[..], &start[..zone], signature, &start[end + 1..]].concat()
 }
 
 fn content(reader: &mut dyn Reader, id: &Sha1Git) -> Vec<u8> {
