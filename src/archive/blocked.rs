@@ -89,6 +89,11 @@ impl Reader for BlockedReader {
         self.pass(id)?;
         self.inner.peek(id, buf)
     }
+
+    fn peek_all(&mut self, id: &Sha1Git, most: u64, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        self.pass(id)?;
+        self.inner.peek_all(id, most, buf)
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +144,7 @@ mod tests {
         assert!(refused(reader.header(&blocked).err()));
         assert!(refused(reader.place(&blocked).err()));
         assert!(refused(reader.peek(&blocked, &mut Vec::new()).err()));
+        assert!(refused(reader.peek_all(&blocked, 1, &mut Vec::new()).err()));
         assert!(refused(reader.find(&blocked, &mut Vec::new()).err()));
         assert!(refused(reader.stream(&blocked, &mut io::sink()).err()));
         assert!(reader.header(&free).unwrap().is_some());

@@ -106,6 +106,11 @@ impl Reader for NotingReader {
         self.met.insert(id);
         self.inner.peek(id, buf)
     }
+
+    fn peek_all(&mut self, id: &Sha1Git, most: u64, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        self.met.insert(id);
+        self.inner.peek_all(id, most, buf)
+    }
 }
 
 #[cfg(test)]
@@ -133,12 +138,13 @@ mod tests {
         let (nothing, met) = (Several::new(Vec::new()), Arc::new(Met::default()));
         let archive = NotingArchive::new(&nothing, Arc::clone(&met));
         let mut reader = archive.reader();
-        assert!(!(0..6).any(|number| met.may_hold(&id(number))));
+        assert!(!(0..7).any(|number| met.may_hold(&id(number))));
         reader.header(&id(0)).unwrap();
         reader.find(&id(1), &mut Vec::new()).unwrap();
         reader.stream(&id(2), &mut io::sink()).unwrap();
         reader.place(&id(3)).unwrap();
         reader.peek(&id(4), &mut Vec::new()).unwrap();
-        assert_eq!((0..6).filter(|number| met.may_hold(&id(*number))).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        reader.peek_all(&id(5), 1, &mut Vec::new()).unwrap();
+        assert_eq!((0..7).filter(|number| met.may_hold(&id(*number))).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! **Invariant: what a reader returns has been hashed.** [`Reader::find`] and [`Reader::stream`]
 //! compare the object's SHA-1, with collision detection, with the id asked for; an archive need
-//! not be trusted. [`Reader::peek`] and [`Reader::place`] do not: what comes of them is hashed by
-//! who asked, before it is published.
+//! not be trusted. [`Reader::peek`], [`Reader::peek_all`] and [`Reader::place`] do not: what comes of
+//! them is hashed by who asked, before it is published.
 
 mod blocked;
 pub mod git;
@@ -92,6 +92,18 @@ pub trait Reader: Send {
                 buf.clear();
                 Ok(Some(ObjectType::Blob))
             }
+            Some(_) => self.find(id, buf),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`peek`](Self::peek), but reads blobs too, and no object of more than `most` bytes.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find); [`ArchiveError::TooLarge`] for one of more.
+    fn peek_all(&mut self, id: &Sha1Git, most: u64, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        match self.header(id)? {
+            Some(Header { size, .. }) if size > most => Err(ArchiveError::TooLarge { id: *id, size, limit: most }),
             Some(_) => self.find(id, buf),
             None => Ok(None),
         }

@@ -85,6 +85,10 @@ impl Reader for Readers {
     fn peek(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
         self.first(|reader| reader.peek(id, buf))
     }
+
+    fn peek_all(&mut self, id: &Sha1Git, most: u64, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        self.first(|reader| reader.peek_all(id, most, buf))
+    }
 }
 
 /// Notes whether anything was written.

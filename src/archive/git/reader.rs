@@ -118,36 +118,11 @@ impl Reader for GitReader {
     }
 
     fn peek(&mut self, id: &Sha1Git, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
-        let mut wide = self.wide.take().unwrap_or_else(|| Box::new(Tools::wide()));
-        let options = self.options.clone();
-        let result = self.first_good(id, |tools, stream, copy| {
-            if let Copy::Packed(packs, place) = &copy {
-                let chain = Chain::follow(packs, *place)?;
-                buf.clear();
-                if chain.object_type == ObjectType::Blob {
-                    return Ok(ObjectType::Blob);
-                }
-                match chain.read(&mut wide, buf) {
-                    Err(Fault::TooLarge { .. }) => {}
-                    Err(fault) => return Err(fault),
-                    Ok(()) => {
-                        wide.bases.put(chain.top().key(), buf);
-                        return Ok(chain.object_type);
-                    }
-                }
-            }
-            let opened = Opened::new(tools, stream, copy)?;
-            let object_type = opened.header.object_type;
-            buf.clear();
-            if object_type != ObjectType::Blob {
-                check_size(opened.header.size, memory_limit(object_type))?;
-                opened.whole(tools, &options.scratch(), buf)?;
-                check_id(id, hash(object_type, buf))?;
-            }
-            Ok(object_type)
-        });
-        self.wide = Some(wide);
-        result
+        self.unhashed(id, None, buf)
+    }
+
+    fn peek_all(&mut self, id: &Sha1Git, most: u64, buf: &mut Vec<u8>) -> Result<Option<ObjectType>, ArchiveError> {
+        self.unhashed(id, Some(most), buf)
     }
 }
 
@@ -165,6 +140,46 @@ impl GitReader {
             whole: Vec::new(),
             wide: None,
         }
+    }
+
+    /// Reads an object that need not be hashed; blobs only when there is a `most` for its bytes.
+    fn unhashed(
+        &mut self,
+        id: &Sha1Git,
+        most: Option<u64>,
+        buf: &mut Vec<u8>,
+    ) -> Result<Option<ObjectType>, ArchiveError> {
+        let mut wide = self.wide.take().unwrap_or_else(|| Box::new(Tools::wide()));
+        let options = self.options.clone();
+        let result = self.first_good(id, |tools, stream, copy| {
+            buf.clear();
+            if let Copy::Packed(packs, place) = &copy {
+                let chain = Chain::follow(packs, *place)?;
+                if chain.object_type == ObjectType::Blob && most.is_none() {
+                    return Ok(ObjectType::Blob);
+                }
+                match chain.read(&mut wide, buf) {
+                    Err(Fault::TooLarge { .. }) => {}
+                    Err(fault) => return Err(fault),
+                    Ok(()) => {
+                        check_size(buf.len() as u64, most.unwrap_or(u64::MAX))?;
+                        wide.bases.put(chain.top().key(), buf);
+                        return Ok(chain.object_type);
+                    }
+                }
+            }
+            let opened = Opened::new(tools, stream, copy)?;
+            let object_type = opened.header.object_type;
+            buf.clear();
+            if object_type != ObjectType::Blob || most.is_some() {
+                check_size(opened.header.size, most.unwrap_or(u64::MAX).min(memory_limit(object_type)))?;
+                opened.whole(tools, &options.scratch(), buf)?;
+                check_id(id, hash(object_type, buf))?;
+            }
+            Ok(object_type)
+        });
+        self.wide = Some(wide);
+        result
     }
 
     /// What `read` makes of the first copy that it does not find at fault; `None` only where all that
