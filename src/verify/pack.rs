@@ -7,7 +7,7 @@ use crate::archive::git::inflate::{Pieces, Stream};
 use crate::archive::git::{EntryKind, parse_entry};
 use crate::archive::object;
 use crate::archive::{ObjectType, object::tree_entries};
-use crate::cook::history::ids::IdSet;
+use crate::cook::history::ids::IdMap;
 use crate::cook::history::index::Indexed;
 use crate::cook::history::pack::{HEADER, TRAILER};
 use crate::cook::history::packed::MAX_DELTIFIED;
@@ -93,7 +93,7 @@ impl Found {
 /// What is noted of each object.
 struct Notes {
     ids: Vec<(Sha1Git, ObjectType)>,
-    links: IdSet,
+    links: IdMap<ObjectType>,
     tags: BTreeMap<Sha1Git, Vec<u8>>,
     tag_bytes: usize,
 }
@@ -101,7 +101,7 @@ struct Notes {
 impl Notes {
     fn new(count: usize) -> Self {
         let ids = vec![(Sha1Git::from_bytes([0; 20]), ObjectType::Blob); count];
-        Self { ids, links: IdSet::new(), tags: BTreeMap::new(), tag_bytes: 0 }
+        Self { ids, links: IdMap::new(), tags: BTreeMap::new(), tag_bytes: 0 }
     }
 
     fn take(&mut self, resolved: &Resolved<'_>) -> Result<(), Fault> {
@@ -138,7 +138,7 @@ impl Notes {
 
     fn link(&mut self, id: &Sha1Git, object_type: ObjectType) -> Result<(), Fault> {
         match self.links.insert(id, object_type) {
-            Some(known) if known != object_type => {
+            Some(&mut known) if known != object_type => {
                 Err(Fault::Corrupt(format!("object {id} is called a {known} and a {object_type}").into()))
             }
             _ => Ok(()),

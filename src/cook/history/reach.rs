@@ -5,7 +5,7 @@
 //! is read has not been hashed ([`Reader::peek`]). So the walk makes a digest of all that it followed,
 //! and who publishes what was found makes the same of what it publishes, and compares.
 
-use super::ids::IdSet;
+use super::ids::IdMap;
 use super::refs::Refs;
 use crate::archive::object;
 use crate::archive::{Archive, ObjectType, Reader};
@@ -84,7 +84,7 @@ pub(super) fn reach(
         action: "get random bytes".to_owned(),
         cause: std::io::Error::other(error.to_string()),
     })?;
-    let sets = (0..SHARDS).map(|_| Mutex::new(IdSet::new())).collect();
+    let sets = (0..SHARDS).map(|_| Mutex::new(IdMap::new())).collect();
     let walk = Walk { sets, work: Mutex::default(), bell: Condvar::new(), key, verified, control };
     let mut followed = Followed::new(key);
     std::thread::scope(|scope| {
@@ -110,7 +110,7 @@ pub(super) fn reach(
 }
 
 struct Walk<'a> {
-    sets: Vec<Mutex<IdSet>>,
+    sets: Vec<Mutex<IdMap<ObjectType>>>,
     work: Mutex<Work>,
     bell: Condvar,
     key: [u8; 32],
@@ -135,7 +135,7 @@ impl Walk<'_> {
         let shard = &self.sets[usize::from(id.as_bytes()[19]) % SHARDS];
         match lock(shard).insert(id, object_type) {
             None => Ok(true),
-            Some(known) if known == object_type => Ok(false),
+            Some(known) if *known == object_type => Ok(false),
             Some(known) => Err(CookError::Corrupt {
                 id: *id,
                 reason: format!("one object says it is a {known}, and another says {object_type}"),

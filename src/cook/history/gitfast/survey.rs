@@ -12,7 +12,7 @@ use super::structure;
 use crate::archive::{ObjectType, Reader};
 use crate::cook::control::Control;
 use crate::cook::error::CookError;
-use crate::cook::history::ids::IdSet;
+use crate::cook::history::ids::IdMap;
 use crate::cook::root::same_type;
 use crate::key::Sha1Git;
 
@@ -20,7 +20,7 @@ use crate::key::Sha1Git;
 pub(super) struct Survey<'a> {
     reader: Box<dyn Reader>,
     control: &'a Control,
-    known: IdSet,
+    known: IdMap<ObjectType>,
     found: Found,
 }
 
@@ -42,7 +42,7 @@ struct Frame {
 impl<'a> Survey<'a> {
     pub(super) fn new(reader: Box<dyn Reader>, losses: Losses, control: &'a Control) -> Self {
         let found = Found { order: Vec::new(), needs: Needs::default(), losses };
-        Self { reader, control, known: IdSet::new(), found }
+        Self { reader, control, known: IdMap::new(), found }
     }
 
     /// Adds `tip` and all that it comes from, as far as it was not met before.
@@ -83,7 +83,7 @@ impl<'a> Survey<'a> {
 
     fn is_new(&mut self, id: &Sha1Git, wanted: ObjectType) -> Result<bool, CookError> {
         match self.known.insert(id, wanted) {
-            Some(known) => same_type(id, known, wanted).map(|()| false),
+            Some(known) => same_type(id, *known, wanted).map(|()| false),
             None => Ok(true),
         }
     }
