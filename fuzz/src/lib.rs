@@ -3,6 +3,7 @@
 //! `tests/library/fuzz.rs` calls the same functions with seeds, so that none goes stale unnoticed.
 
 mod bundles;
+mod delta;
 mod names;
 mod objects;
 mod pack;
@@ -15,6 +16,7 @@ pub const TARGETS: [(&str, Body); 17] = [
     ("access_log", names::access_log),
     ("archive", bundles::archive),
     ("bundle", bundles::bundle),
+    ("delta", delta::delta),
     ("etag", names::etag),
     ("gitfast", bundles::gitfast),
     ("history", bundles::history),

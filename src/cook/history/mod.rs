@@ -4,6 +4,7 @@
 //! an odd tree in old history too. Replace refs and grafts are not looked at, gitlinks are not
 //! followed, and an object that is missing anywhere fails the cook.
 
+pub mod delta;
 mod family;
 pub(crate) mod git_bundle;
 pub(crate) mod git_tar;

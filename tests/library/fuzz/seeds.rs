@@ -38,7 +38,11 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
                 packed(7, &zip),
             ],
         ),
-        ("bundle", vec![tar, tar_gz]),
+        ("bundle", vec![tar.clone(), tar_gz]),
+        (
+            "delta",
+            vec![pair(b"some text, some more text\n", b"more text, some text, some more\n"), pair(&tar, &tar[1..])],
+        ),
         ("etag", ["*", "\"x\", W/\"6553f100-123\"", "\"6553f100-123\""].map(Vec::from).to_vec()),
         ("gitfast", vec![stream("base"), stream("merge"), signed(&stream("merge"))]),
         ("history", [Format::GitTar, Format::Bundle].map(|format| plain.history(&head, format)).to_vec()),
@@ -154,6 +158,11 @@ fn manifest(plain: &Source) -> Manifest {
 fn log_line(plain: &Source) -> Vec<u8> {
     let path = format!("/vault/directory/{}.tar.gz", plain.id("root"));
     format!("larder1\t1700000000.000\t::1\t-\tGET\t200\t291\t291\t-\t-\tOK\t{path}").into()
+}
+
+/// A base and a target, behind the length of the base.
+fn pair(base: &[u8], target: &[u8]) -> Vec<u8> {
+    [&u32::try_from(base.len()).unwrap().to_le_bytes(), base, target].concat()
 }
 
 fn ranged(field: &str) -> Vec<u8> {

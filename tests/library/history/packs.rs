@@ -8,6 +8,7 @@ use flate2::write::ZlibEncoder;
 use larder::archive::{ObjectType, object};
 use larder::cook::CookError;
 use larder::cook::history::Subject;
+use larder::cook::history::delta::Base;
 use larder::key::{Format, Sha1Git};
 use larder::verify;
 use std::io::Write as _;
@@ -226,4 +227,48 @@ fn large_files_that_are_deltas_of_each_other_are_carried() {
     let size = file.metadata().unwrap().len();
     assert!(whole < size && size < 2 * whole, "one is whole and the others are deltas of it: {size} of {whole}");
     assert_eq!(verify::git_bundle(&file).unwrap().objects, 9);
+}
+
+/// Deltas that larder makes, in a pack that git reads: of texts that were edited, of noise, of runs that
+/// are longer than one copy can be.
+#[test]
+fn git_makes_of_a_delta_what_it_was_made_of() {
+    let folder = repository();
+    let mut pack = ByHand::new();
+    let mut state = 1_u64;
+    let mut number = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut expected = Vec::new();
+    for round in 0..120 {
+        let length = [0, 1, 15, 16, 17, 400, 5000, 200_000][round % 8];
+        let mut base: Vec<u8> = match round % 3 {
+            0 => (0..length).map(|_| number(256) as u8).collect(),
+            1 => (0..length).map(|_| b"ab\n"[number(3)]).collect(),
+            _ => vec![round as u8; length],
+        };
+        // No object stands twice in a pack.
+        base.extend_from_slice(format!("[{round}]").as_bytes());
+        let mut target = base.clone();
+        for _ in 0..number(6) {
+            let (start, end) = (number(target.len() + 1), number(target.len() + 1));
+            let own: Vec<u8> = (0..number(300)).map(|_| number(256) as u8).collect();
+            target.splice(start.min(end)..start.max(end), own);
+        }
+        target.extend_from_slice(&base[number(base.len() + 1)..]);
+        target.extend_from_slice(format!("<{round}>").as_bytes());
+        let at = pack.pack.len() as u64;
+        pack.object(ObjectType::Blob, &base);
+        let mut delta = Vec::new();
+        assert!(Base::new(base).delta(&target, usize::MAX / 2, &mut delta));
+        let (id, distance) = (object::hash(ObjectType::Blob, &target).unwrap(), pack.distance(at));
+        pack.add(id, 6, &distance, delta.len(), &delta);
+        expected.push((id, target));
+    }
+    pack.finish("0000", folder.path());
+    git(&["index-pack", "--strict", "objects/pack/pack-0000.pack", "-o", "again.idx"], folder.path());
+    for (id, target) in expected {
+        assert!(git(&["cat-file", "blob", &id.to_string()], folder.path()) == target, "{id}");
+    }
 }
