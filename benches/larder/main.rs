@@ -1,5 +1,6 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook gitfast history hit status start policy scale delete archiver big` for those named.
+//! `cargo bench -- cook gitfast history part hit status start policy scale delete archiver big` for those
+//! named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
 //! does not. `benches/README.md` keeps what was found.
@@ -19,6 +20,7 @@ mod hit;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod kit;
 mod latency;
+mod part;
 mod policy;
 mod scale;
 #[path = "../../tests/archiver/seaweed.rs"]
@@ -36,6 +38,9 @@ fn main() {
     }
     if wanted("history") {
         history::beside_git();
+    }
+    if wanted("part") {
+        part::beside_pack_objects();
     }
     if wanted("hit") {
         hit::beside_nginx();

@@ -77,8 +77,8 @@ impl SourcePack {
         Some(u64::try_from(self.0.bytes(0).ok()?.len()).expect("because a length fits"))
     }
 
-    /// Calls `visit` with where each entry begins, in no order.
-    pub(crate) fn each_offset(&self, mut visit: impl FnMut(u64)) {
-        self.0.each_offset(&mut visit);
+    /// Calls `visit` with each id and where its entry begins, in the order of the ids.
+    pub(crate) fn each_entry(&self, mut visit: impl FnMut(&Sha1Git, u64)) {
+        self.0.each_entry(&mut visit);
     }
 }

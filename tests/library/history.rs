@@ -9,5 +9,6 @@ mod hostile;
 mod incomplete;
 mod kit;
 mod packs;
+mod part;
 mod same;
 mod served;

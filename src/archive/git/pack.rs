@@ -132,11 +132,14 @@ impl Pack {
         self.index().map(drop)
     }
 
-    /// Calls `visit` with where each entry of the index begins, in no order. The index is open: see
+    /// Calls `visit` with each id of the index and where its entry begins. The index is open: see
     /// [`PackedEntry`](crate::archive::PackedEntry).
-    pub(crate) fn each_offset(&self, visit: &mut dyn FnMut(u64)) {
+    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(&Sha1Git, u64)) {
         if let Some(Some((index, _))) = self.index.get() {
-            index.iter().for_each(|entry| visit(entry.pack_offset));
+            for entry in index.iter() {
+                let id = entry.oid.as_slice().first_chunk().expect("because the index has ids of SHA-1");
+                visit(&Sha1Git::from_bytes(*id), entry.pack_offset);
+            }
         }
     }
 

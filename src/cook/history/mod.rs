@@ -6,11 +6,13 @@
 
 pub mod delta;
 mod family;
+mod forest;
 pub(crate) mod git_bundle;
 pub(crate) mod git_tar;
 pub(crate) mod gitfast;
 pub(crate) mod ids;
 pub(crate) mod index;
+mod name;
 pub(crate) mod pack;
 pub(crate) mod packed;
 pub(crate) mod peeled;
@@ -19,6 +21,8 @@ mod reach;
 mod ref_name;
 mod refs;
 pub(crate) mod resolve;
+mod search;
+mod window;
 
 pub(crate) use ref_name::is_ref_name;
 pub use refs::{Head, LeftOut, Made, Ref, Refs, refs};

@@ -1,12 +1,15 @@
-//! The pack of a history: entries and deltas copied from the archive's packs as they lie, and what
-//! cannot be copied deflated whole. Owns the bytes of a pack (`gitformat-pack(5)`, version 2).
+//! The pack of a history: entries and deltas copied from the archive's packs as they lie, deltas that
+//! were made anew, and what is left deflated whole. Owns the bytes of a pack (`gitformat-pack(5)`,
+//! version 2).
 //!
-//! A delta is copied when its base was written before it, and then names it by its distance. So the
+//! A delta is written when its base was written before it, and then names it by its distance. So the
 //! pack needs nothing that is not in it, and no deltas can be made from each other in a circle.
 
-use super::plan::{Group, Plan};
+use super::plan::Plan;
+use super::reach::Seen;
 use super::refs::Made;
 use super::resolve::{Entry, NONE};
+use super::search::Better;
 use crate::archive::git::EntryKind;
 use crate::archive::{Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::cook::{Control, CookError};
@@ -47,6 +50,7 @@ pub(super) struct Written {
 /// Writes the pack into `file`, which is empty.
 pub(super) fn write(
     plan: &Plan,
+    better: &Better,
     reader: &mut dyn Reader,
     made: Option<&Made>,
     file: File,
@@ -62,11 +66,11 @@ pub(super) fn write(
     let count = plan.order.len();
     let written_at = vec![NONE; count];
     let (entries, crcs) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let mut writer = Writer { plan, reader, made, sink, entries, crcs, written_at, content: Vec::new() };
+    let mut writer = Writer { plan, better, reader, made, sink, entries, crcs, written_at, content: Vec::new() };
     writer.sink.put(&header(count))?;
     writer.sink.take_crc();
-    for group in plan.groups() {
-        writer.group(&group)?;
+    for at in &plan.order {
+        writer.object(*at)?;
     }
     let Writer { sink, entries, crcs, .. } = writer;
     let (file, size, checksum) = sink.finish()?;
@@ -82,6 +86,7 @@ fn header(count: usize) -> [u8; HEADER] {
 
 struct Writer<'a> {
     plan: &'a Plan,
+    better: &'a Better,
     reader: &'a mut dyn Reader,
     made: Option<&'a Made>,
     sink: Sink<'a>,
@@ -93,49 +98,61 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn group(&mut self, group: &Group<'_>) -> Result<(), CookError> {
-        for at in 0..group.objects.len() {
-            if let Some(reason) = self.sink.limits.control.cancelled() {
-                return Err(CookError::Cancelled(reason));
-            }
-            if !self.copy(group, at)? {
-                self.whole(group.objects[at])?;
-            }
-            self.written_at[group.objects[at] as usize] =
-                u32::try_from(self.entries.len() - 1).expect("because a plan has fewer objects");
-            self.crcs.push(self.sink.take_crc());
-            self.sink.limits.control.add_done(1);
+    fn object(&mut self, at: u32) -> Result<(), CookError> {
+        if let Some(reason) = self.sink.limits.control.cancelled() {
+            return Err(CookError::Cancelled(reason));
         }
+        if !self.delta(at)? && !self.copy(at)? {
+            self.whole(at)?;
+        }
+        self.written_at[at as usize] = u32::try_from(self.entries.len() - 1).expect("because a plan has fewer objects");
+        self.crcs.push(self.sink.take_crc());
+        self.sink.limits.control.add_done(1);
         Ok(())
     }
 
+    /// Which entry the base of an object is, or [`NONE`].
+    fn base(&self, at: u32) -> u32 {
+        let base = self.plan.bases[at as usize];
+        if base == NONE { NONE } else { self.written_at[base as usize] }
+    }
+
+    /// Writes the delta that was made of an object. `false` when there is none.
+    fn delta(&mut self, at: u32) -> Result<bool, CookError> {
+        let mut deflated = std::mem::take(&mut self.content);
+        let found = self.better.delta(at, &mut deflated)?;
+        if let Some(size) = found {
+            let base = self.base(at);
+            self.begin(self.plan.seen(at).object_type, size, base)?;
+            self.sink.put(&deflated)?;
+        }
+        self.content = deflated;
+        Ok(found.is_some())
+    }
+
     /// Copies an object's entry. `false` when it cannot be: nothing was written then.
-    fn copy(&mut self, group: &Group<'_>, at: usize) -> Result<bool, CookError> {
-        let Some(pack) = group.pack else { return Ok(false) };
-        let (id, object_type) = self.plan.objects[group.objects[at] as usize];
-        let source = pack.entry(group.offsets[at], &id)?;
+    fn copy(&mut self, at: u32) -> Result<bool, CookError> {
+        let Some(packed) = self.plan.packed(at) else { return Ok(false) };
+        let (id, seen) = &self.plan.objects[at as usize];
+        let source = packed.pack.entry(packed.offset, id)?;
         let base = match source.kind {
-            EntryKind::Object(found) if found == object_type => NONE,
+            EntryKind::Object(found) if found == seen.object_type => NONE,
             // What it is said to be is not what it is: reading it will say so.
             EntryKind::Object(_) => return Ok(false),
-            EntryKind::OffsetDelta(base) => {
-                let base = group.offsets.binary_search(&base).ok();
-                base.map_or(NONE, |base| self.written_at[group.objects[base] as usize])
-            }
-            EntryKind::IdDelta(base) => self.plan.find(&base).map_or(NONE, |base| self.written_at[base]),
+            EntryKind::OffsetDelta(_) | EntryKind::IdDelta(_) => match self.base(at) {
+                NONE => return Ok(false),
+                base => base,
+            },
         };
-        if base == NONE && !matches!(source.kind, EntryKind::Object(_)) {
-            return Ok(false);
-        }
-        let Some(deflated) = pack.bytes(source.data, group.ends[at]) else { return Ok(false) };
-        self.begin(object_type, source.size, base)?;
+        let Some(deflated) = packed.pack.bytes(source.data, packed.end) else { return Ok(false) };
+        self.begin(seen.object_type, source.size, base)?;
         self.sink.put(deflated)?;
         Ok(true)
     }
 
     /// Reads an object, which hashes it, and deflates it.
     fn whole(&mut self, at: u32) -> Result<(), CookError> {
-        let (id, object_type) = self.plan.objects[at as usize];
+        let (id, Seen { object_type, .. }) = self.plan.objects[at as usize];
         if let Some(made) = self.made.filter(|made| made.id == id) {
             return self.deflate(object_type, &made.content);
         }

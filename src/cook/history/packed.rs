@@ -1,4 +1,4 @@
-//! From refs to a pack that was checked: reach, plan, write, resolve. Owns what happens when an
+//! From refs to a pack that was checked: reach, plan, search, write, resolve. Owns what happens when an
 //! archive has a damaged copy of an object.
 //!
 //! **Nothing is given out before every object in it was resolved and hashed**, and what was followed
@@ -8,13 +8,15 @@ use super::Order;
 use super::index::{self, Indexed};
 use super::pack::{self, Limits, Written};
 use super::plan::{Distrusted, Plan};
-use super::reach::{Followed, reach};
+use super::reach::{Followed, Seen, reach};
 use super::refs::Refs;
 use super::resolve::{self, Bounds, Failed, Pack, Resolved};
+use super::search::{Better, search};
 use crate::archive::ObjectType;
 use crate::archive::git::fault::Fault;
 use crate::cook::CookError;
 use crate::key::Sha1Git;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +28,7 @@ pub(super) struct Checked {
     pub(super) size: u64,
     pub(super) checksum: [u8; 20],
     /// In order of id.
-    objects: Vec<(Sha1Git, ObjectType)>,
+    objects: Vec<(Sha1Git, Seen)>,
     indexed: Vec<Indexed>,
 }
 
@@ -88,11 +90,15 @@ fn attempt(order: &Order<'_>, refs: &Refs, distrusted: Option<&Distrusted>) -> R
     let elsewhere = |id: &Sha1Git| {
         distrusted.is_none_or(|ids| ids.contains(id)) || refs.made.as_ref().is_some_and(|made| made.id == *id)
     };
-    let plan = Plan::make(&mut *reader, reached, elsewhere, control)?;
-    let limits = Limits { max_size: order.max_size, room: order.room, control };
+    let mut plan = Plan::make(&mut *reader, reached, elsewhere, control)?;
+    // Where a copy is damaged, the objects that are made of it would be too.
+    let intact = distrusted.is_some_and(HashSet::is_empty);
+    let better = if intact { search(&mut plan, order)? } else { Better::none() };
+    let room = |size| (order.room)(better.size() + size);
+    let limits = Limits { max_size: order.max_size, room: &room, control };
     let file = tempfile::tempfile_in(order.scratch).map_err(CookError::Output)?;
-    let written = pack::write(&plan, &mut *reader, refs.made.as_ref(), file, &limits)?;
-    drop(reader);
+    let written = pack::write(&plan, &better, &mut *reader, refs.made.as_ref(), file, &limits)?;
+    drop((reader, better));
     let (objects, places) = plan.finish();
     check(order, &written, &objects, &places, followed)?;
     let mut indexed = vec![Indexed { offset: 0, crc: 0 }; objects.len()];
@@ -107,7 +113,7 @@ fn attempt(order: &Order<'_>, refs: &Refs, distrusted: Option<&Distrusted>) -> R
 fn check(
     order: &Order<'_>,
     written: &Written,
-    objects: &[(Sha1Git, ObjectType)],
+    objects: &[(Sha1Git, Seen)],
     places: &[u32],
     followed: Followed,
 ) -> Result<(), Attempt> {
@@ -120,7 +126,7 @@ fn check(
         if order.control.cancelled().is_some() {
             return Err(Fault::Sink(cancelled()));
         }
-        let (id, object_type) = objects[places[resolved.at as usize] as usize];
+        let (id, Seen { object_type, .. }) = objects[places[resolved.at as usize] as usize];
         if (resolved.id, resolved.object_type) != (id, object_type) {
             let reason = format!("its bytes are those of the {} {}", resolved.object_type, resolved.id);
             return Err(Fault::Corrupt(reason.into()));

@@ -1,12 +1,16 @@
-//! Where each object of a history comes from, and the order in which they are written: that in which
-//! the archive's packs have them, pack after pack, then those that are in none.
+//! Where each object of a history comes from, what it is made from there, and the order in which they
+//! are written: that in which the archive's packs have them, pack after pack, then those that are in
+//! none.
 //!
 //! **Invariant: the order is that of the archive's state alone.** One reader looks the ids up in their
 //! own order, so neither the walk nor the number of threads decides which of several copies is taken.
 
-use super::reach::Reached;
+use super::forest;
+use super::reach::{Reached, Seen};
+use super::resolve::NONE;
+use crate::archive::git::EntryKind;
 use crate::archive::packed::SourcePack;
-use crate::archive::{ObjectType, Place, Reader};
+use crate::archive::{Place, Reader};
 use crate::cook::{Control, CookError};
 use crate::key::Sha1Git;
 use std::collections::{HashMap, HashSet};
@@ -14,14 +18,24 @@ use std::collections::{HashMap, HashSet};
 /// In no pack.
 const NOWHERE: u32 = u32::MAX;
 
+/// A pack of which more than one object in so many is left out is used in part: what is right for all
+/// of it may be wrong for that part.
+const PART: usize = 16;
+
 /// What is to be written.
 pub(super) struct Plan {
     /// In order of id.
-    pub(super) objects: Vec<(Sha1Git, ObjectType)>,
+    pub(super) objects: Vec<(Sha1Git, Seen)>,
     spots: Vec<Spot>,
+    /// Where each ends in its pack.
+    ends: Vec<u64>,
+    /// The object that each is made from, which is written before it, or [`NONE`].
+    pub(super) bases: Vec<u32>,
+    /// Those that are made in their packs from what is not written before them.
+    pub(super) cut: Vec<u32>,
     /// Which of `objects` is written when.
     pub(super) order: Vec<u32>,
-    packs: Vec<SourcePack>,
+    packs: Vec<Source>,
 }
 
 /// The pack, as a number, and the place in it.
@@ -31,15 +45,20 @@ struct Spot {
     offset: u64,
 }
 
-/// Objects that lie in one pack, in its order.
-pub(super) struct Group<'a> {
-    /// `None` for those that are in no pack.
-    pub(super) pack: Option<&'a SourcePack>,
-    /// Which of the plan's objects.
-    pub(super) objects: &'a [u32],
-    /// Where each begins, and where it ends.
-    pub(super) offsets: Vec<u64>,
-    pub(super) ends: Vec<u64>,
+#[derive(Clone)]
+struct Source {
+    pack: SourcePack,
+    /// Whether it is used in part.
+    in_part: bool,
+}
+
+/// Where an object lies in a pack.
+pub(super) struct Packed<'a> {
+    pub(super) pack: &'a SourcePack,
+    pub(super) offset: u64,
+    pub(super) end: u64,
+    /// Whether the pack is used in part.
+    pub(super) in_part: bool,
 }
 
 impl Plan {
@@ -58,15 +77,13 @@ impl Plan {
         let mut numbers = HashMap::new();
         let mut spots = Vec::with_capacity(objects.len());
         for (id, _) in &objects {
-            if let Some(reason) = control.cancelled() {
-                return Err(CookError::Cancelled(reason));
-            }
+            go_on(control)?;
             let place = if elsewhere(id) { Place::Elsewhere } else { found(reader, id)? };
             spots.push(match place {
                 Place::Elsewhere => Spot { pack: NOWHERE, offset: 0 },
                 Place::Packed(entry) => {
                     let pack = *numbers.entry(entry.serial()).or_insert_with(|| {
-                        packs.push(entry.pack());
+                        packs.push(Source { pack: entry.pack(), in_part: false });
                         index(packs.len() - 1)
                     });
                     Spot { pack, offset: entry.offset() }
@@ -79,28 +96,90 @@ impl Plan {
         }
         let mut order: Vec<u32> = (0..objects.len()).map(index).collect();
         order.sort_unstable_by_key(|at| (spots[*at as usize], *at));
-        Ok(Self { objects, spots, order, packs })
+        let (ends, bases) = (vec![0; objects.len()], vec![NONE; objects.len()]);
+        let mut plan = Self { objects, spots, ends, bases, cut: Vec::new(), order, packs };
+        plan.link(control)?;
+        Ok(plan)
     }
 
-    /// The objects by the packs they lie in.
-    pub(super) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
-        self.order.chunk_by(|a, b| self.spots[*a as usize].pack == self.spots[*b as usize].pack).map(|objects| {
-            let pack = self.packs.get(self.spots[objects[0] as usize].pack as usize);
-            let offsets: Vec<_> = objects.iter().map(|at| self.spots[*at as usize].offset).collect();
-            let ends = pack.map_or_else(Vec::new, |pack| ends(pack, &offsets));
-            Group { pack, objects, offsets, ends }
-        })
+    /// Finds out what is made from what, pack by pack.
+    fn link(&mut self, control: &Control) -> Result<(), CookError> {
+        let order = std::mem::take(&mut self.order);
+        for group in order.chunk_by(|a, b| self.spots[*a as usize].pack == self.spots[*b as usize].pack) {
+            let number = self.spots[group[0] as usize].pack as usize;
+            let Some(Source { pack, .. }) = self.packs.get(number).cloned() else { continue };
+            let offsets: Vec<_> = group.iter().map(|at| self.spots[*at as usize].offset).collect();
+            let (ends, left_out) = ends(&pack, &offsets);
+            self.packs[number].in_part = self.leaves_out(&pack, &offsets, left_out);
+            for ((at, end), offset) in group.iter().zip(ends).zip(&offsets) {
+                go_on(control)?;
+                let base = match pack.entry(*offset, &self.objects[*at as usize].0)?.kind {
+                    EntryKind::Object(_) => None,
+                    EntryKind::OffsetDelta(base) => Some(offsets.binary_search(&base).ok().map(|base| group[base])),
+                    EntryKind::IdDelta(base) => Some(self.find(&base).map(index).filter(|base| {
+                        let place = |at: u32| (self.spots[at as usize], at);
+                        place(*base) < place(*at)
+                    })),
+                };
+                self.ends[*at as usize] = end;
+                self.bases[*at as usize] = base.flatten().unwrap_or(NONE);
+                if base == Some(None) {
+                    self.cut.push(*at);
+                }
+            }
+        }
+        self.order = order;
+        Ok(())
+    }
+
+    /// Whether more of a pack is left out than [`PART`] says. An entry whose object is copied from
+    /// elsewhere is not.
+    fn leaves_out(&self, pack: &SourcePack, offsets: &[u64], left_out: usize) -> bool {
+        let most = (offsets.len() + left_out) / PART;
+        if left_out <= most {
+            return false;
+        }
+        let mut missed = 0;
+        pack.each_entry(|id, offset| {
+            if missed <= most && offsets.binary_search(&offset).is_err() && self.find(id).is_none() {
+                missed += 1;
+            }
+        });
+        missed > most
+    }
+
+    /// Where an object lies, if it is to be copied from a pack.
+    pub(super) fn packed(&self, at: u32) -> Option<Packed<'_>> {
+        let Spot { pack, offset } = self.spots[at as usize];
+        let Source { pack, in_part } = self.packs.get(pack as usize)?;
+        Some(Packed { pack, offset, end: self.ends[at as usize], in_part: *in_part })
+    }
+
+    /// Its type, and the name that it is known by.
+    pub(super) fn seen(&self, at: u32) -> &Seen {
+        &self.objects[at as usize].1
+    }
+
+    /// Makes objects from others than they are made from in their packs: pairs of an object and its
+    /// base, without a circle.
+    pub(super) fn rebase(&mut self, pairs: impl Iterator<Item = (u32, u32)>) {
+        pairs.for_each(|(at, base)| self.bases[at as usize] = base);
+        self.order = forest::sorted(&self.bases, &self.order);
     }
 
     /// Which object has this id.
-    pub(super) fn find(&self, id: &Sha1Git) -> Option<usize> {
+    fn find(&self, id: &Sha1Git) -> Option<usize> {
         self.objects.binary_search_by_key(id, |(id, _)| *id).ok()
     }
 
     /// Lets go of all but the objects and their order.
-    pub(super) fn finish(self) -> (Vec<(Sha1Git, ObjectType)>, Vec<u32>) {
+    pub(super) fn finish(self) -> (Vec<(Sha1Git, Seen)>, Vec<u32>) {
         (self.objects, self.order)
     }
+}
+
+fn go_on(control: &Control) -> Result<(), CookError> {
+    control.cancelled().map_or(Ok(()), |reason| Err(CookError::Cancelled(reason)))
 }
 
 fn found(reader: &mut dyn Reader, id: &Sha1Git) -> Result<Place, CookError> {
@@ -108,10 +187,10 @@ fn found(reader: &mut dyn Reader, id: &Sha1Git) -> Result<Place, CookError> {
 }
 
 /// Puts packs in order of their paths, and gives the new number of each.
-fn rank(packs: &mut [SourcePack]) -> Vec<u32> {
+fn rank(packs: &mut [Source]) -> Vec<u32> {
     let mut by_path: Vec<usize> = (0..packs.len()).collect();
     by_path.sort_by(|a, b| {
-        let name = |at: &usize| (packs[*at].path().file_name(), packs[*at].path());
+        let name = |at: &usize| (packs[*at].pack.path().file_name(), packs[*at].pack.path());
         name(a).cmp(&name(b))
     });
     let mut ranks = vec![0; packs.len()];
@@ -124,16 +203,18 @@ fn rank(packs: &mut [SourcePack]) -> Vec<u32> {
 }
 
 /// Where the entries at `offsets`, which are in order, end: where the next entry of the pack begins,
-/// wanted or not. An index does not say, so all of it is looked at.
-fn ends(pack: &SourcePack, offsets: &[u64]) -> Vec<u64> {
+/// wanted or not. An index does not say, so all of it is looked at. And how many are not wanted.
+fn ends(pack: &SourcePack, offsets: &[u64]) -> (Vec<u64>, usize) {
     let mut ends = vec![pack.end().unwrap_or(0); offsets.len()];
-    pack.each_offset(|next| {
+    let mut left_out = 0;
+    pack.each_entry(|_, next| {
         let before = offsets.partition_point(|offset| *offset < next);
+        left_out += usize::from(offsets.get(before) != Some(&next));
         if let Some(end) = before.checked_sub(1).and_then(|at| ends.get_mut(at)) {
             *end = (*end).min(next);
         }
     });
-    ends
+    (ends, left_out)
 }
 
 /// Ids that were found damaged where they would be copied from.

@@ -6,6 +6,7 @@
 //! and who publishes what was found makes the same of what it publishes, and compares.
 
 use super::ids::IdMap;
+use super::name::Name;
 use super::refs::Refs;
 use crate::archive::object;
 use crate::archive::{Archive, ObjectType, Reader};
@@ -17,8 +18,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// What was reached.
 pub(super) struct Reached {
     /// In order of id.
-    pub(super) objects: Vec<(Sha1Git, ObjectType)>,
+    pub(super) objects: Vec<(Sha1Git, Seen)>,
     pub(super) followed: Followed,
+}
+
+/// What is known of an object. It needs no alignment.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) object_type: ObjectType,
+    /// The first, in order, of those that trees give it.
+    pub(super) name: Name,
 }
 
 /// A digest of contents, the same in whatever order they come. Each is to be added once.
@@ -110,7 +119,7 @@ pub(super) fn reach(
 }
 
 struct Walk<'a> {
-    sets: Vec<Mutex<IdMap<ObjectType>>>,
+    sets: Vec<Mutex<IdMap<Seen>>>,
     work: Mutex<Work>,
     bell: Condvar,
     key: [u8; 32],
@@ -131,12 +140,16 @@ struct Work {
 
 impl Walk<'_> {
     /// Adds an id that something says is an object of this type; whether it is new.
-    fn add(&self, id: &Sha1Git, object_type: ObjectType) -> Result<bool, CookError> {
+    fn add(&self, id: &Sha1Git, object_type: ObjectType, name: Name) -> Result<bool, CookError> {
         let shard = &self.sets[usize::from(id.as_bytes()[19]) % SHARDS];
-        match lock(shard).insert(id, object_type) {
+        match lock(shard).insert(id, Seen { object_type, name }) {
             None => Ok(true),
-            Some(known) if *known == object_type => Ok(false),
-            Some(known) => Err(CookError::Corrupt {
+            Some(known) if known.object_type == object_type => {
+                // Whichever thread comes first.
+                known.name = known.name.min(name);
+                Ok(false)
+            }
+            Some(Seen { object_type: known, .. }) => Err(CookError::Corrupt {
                 id: *id,
                 reason: format!("one object says it is a {known}, and another says {object_type}"),
             }),
@@ -169,7 +182,7 @@ impl Walk<'_> {
         let mut buf = Vec::new();
         let mut batch = Vec::new();
         if let Some(made) = &refs.made {
-            self.add(&made.id, ObjectType::Commit)?;
+            self.add(&made.id, ObjectType::Commit, Name::NONE)?;
             followed.add(&made.id, &made.content);
             self.commit(&made.id, &made.content, &mut queue, &mut batch)?;
         }
@@ -217,7 +230,7 @@ impl Walk<'_> {
         queue: &mut VecDeque<(Sha1Git, ObjectType)>,
         trees: &mut Vec<Sha1Git>,
     ) -> Result<(), CookError> {
-        if self.add(id, object_type)? {
+        if self.add(id, object_type, Name::NONE)? {
             match object_type {
                 ObjectType::Commit | ObjectType::Tag => queue.push_back((*id, object_type)),
                 ObjectType::Tree => trees.push(*id),
@@ -278,7 +291,8 @@ impl Walk<'_> {
             for entry in object::tree_entries(buf) {
                 let entry = entry.map_err(|error| corrupt(&tree, &error))?;
                 let Some(object_type) = entry.kind.leads_to() else { continue };
-                if self.add(&entry.id, object_type)? && object_type == ObjectType::Tree {
+                let name = Name::of(entry.name);
+                if self.add(&entry.id, object_type, name)? && object_type == ObjectType::Tree {
                     stack.push(entry.id);
                 }
             }

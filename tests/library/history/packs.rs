@@ -234,7 +234,7 @@ fn large_files_that_are_deltas_of_each_other_are_carried() {
 #[test]
 fn git_makes_of_a_delta_what_it_was_made_of() {
     let folder = repository();
-    let mut pack = ByHand::new();
+    let mut pack = Pack::new();
     let mut state = 1_u64;
     let mut number = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -258,15 +258,14 @@ fn git_makes_of_a_delta_what_it_was_made_of() {
         }
         target.extend_from_slice(&base[number(base.len() + 1)..]);
         target.extend_from_slice(format!("<{round}>").as_bytes());
-        let at = pack.pack.len() as u64;
-        pack.object(ObjectType::Blob, &base);
+        let at = pack.add(object::hash(ObjectType::Blob, &base).unwrap(), 3, b"", base.len(), &base);
         let mut delta = Vec::new();
         assert!(Base::new(base).delta(&target, usize::MAX / 2, &mut delta));
         let (id, distance) = (object::hash(ObjectType::Blob, &target).unwrap(), pack.distance(at));
         pack.add(id, 6, &distance, delta.len(), &delta);
         expected.push((id, target));
     }
-    pack.finish("0000", folder.path());
+    pack.put("0000", folder.path());
     git(&["index-pack", "--strict", "objects/pack/pack-0000.pack", "-o", "again.idx"], folder.path());
     for (id, target) in expected {
         assert!(git(&["cat-file", "blob", &id.to_string()], folder.path()) == target, "{id}");
