@@ -5,10 +5,11 @@ use super::common::fixtures::fixture;
 use super::common::server::Server;
 use super::seaweed::Seaweed;
 use super::{latency, median, spread};
+use crate::common::process::{Process, Start as _};
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -19,17 +20,10 @@ const NOISE: usize = 64 << 20;
 
 /// An hgweb in a process of its own.
 struct Hgweb {
-    child: Child,
+    _child: Process,
     address: String,
     rev: String,
     folder: TempDir,
-}
-
-impl Drop for Hgweb {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 pub(super) fn beside_curl_and_status() {
@@ -159,10 +153,10 @@ fn hgweb() -> Hgweb {
         .env("HGRCPATH", "")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
+        .start()
         .unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
     let port = line.trim().trim_end_matches('/').rsplit(':').next().unwrap();
-    Hgweb { child, address: format!("127.0.0.1:{port}"), rev, folder }
+    Hgweb { _child: child, address: format!("127.0.0.1:{port}"), rev, folder }
 }

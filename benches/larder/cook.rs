@@ -5,9 +5,10 @@ use super::common::fixtures::{REAL, fixture};
 use super::common::server::Server;
 use super::common::{git_command, git_line};
 use super::{median, spread};
+use crate::common::process::{Process, Start as _};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -55,7 +56,7 @@ fn of_format(format: &str, git_format: &str) {
         }
         drop(server);
         let data = TempDir::new_in(out.path()).unwrap();
-        let peak = peak_anonymous(larder_cook(data.path(), &repository, &key, &[]).spawn().unwrap());
+        let peak = peak_anonymous(larder_cook(data.path(), &repository, &key, &[]).start().unwrap());
         let copied = larder_cook(data.path(), &repository, &key, &["-o", ours.to_str().unwrap()]).status().unwrap();
         assert!(copied.success());
         let size = |path: &Path| std::fs::metadata(path).unwrap().len() as f64;
@@ -79,7 +80,7 @@ pub(super) fn of_a_4_gib_file() {
         .args(["-c", "core.compression=1", "hash-object", "-w", "--stdin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     let mut stdin = git.stdin.take().unwrap();
     let lines: Vec<String> = (0..1000).map(|n| format!("{} is a line of a large file\n", n * 7919 % 1000)).collect();
@@ -92,14 +93,14 @@ pub(super) fn of_a_4_gib_file() {
     let output = git.wait_with_output().unwrap();
     let blob = String::from_utf8(output.stdout).unwrap();
     let mut mktree =
-        git_command(folder.path()).arg("mktree").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        git_command(folder.path()).arg("mktree").stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
     let entry = format!("100644 blob {}\tlarge\n", blob.trim());
     mktree.stdin.take().unwrap().write_all(entry.as_bytes()).unwrap();
     let tree = String::from_utf8(mktree.wait_with_output().unwrap().stdout).unwrap();
     let data = TempDir::new_in(folder.path()).unwrap();
     let start = Instant::now();
     let peak = peak_anonymous(
-        larder_cook(data.path(), folder.path(), &format!("directory/{}.tar.gz", tree.trim()), &[]).spawn().unwrap(),
+        larder_cook(data.path(), folder.path(), &format!("directory/{}.tar.gz", tree.trim()), &[]).start().unwrap(),
     );
     println!("\na file of 4 GiB: {:.0} s, peak anonymous memory {} MiB", start.elapsed().as_secs_f64(), peak >> 10);
 }
@@ -131,7 +132,7 @@ pub(super) struct Peak {
 }
 
 /// Waits for a child and watches its memory.
-pub(super) fn peak(mut child: Child) -> Peak {
+pub(super) fn peak(mut child: Process) -> Peak {
     let mut peak = Peak { anonymous: 0, resident: 0 };
     while child.try_wait().unwrap().is_none() {
         peak.anonymous = peak.anonymous.max(memory(child.id(), "RssAnon:"));
@@ -143,7 +144,7 @@ pub(super) fn peak(mut child: Child) -> Peak {
 }
 
 /// The anonymous part of [`peak`] alone.
-pub(super) fn peak_anonymous(child: Child) -> u64 {
+pub(super) fn peak_anonymous(child: Process) -> u64 {
     peak(child).anonymous
 }
 

@@ -5,6 +5,7 @@
 use super::common::fixtures::{REAL, fixture};
 use super::common::{git, git_command};
 use super::{median, spread};
+use crate::common::process::Start as _;
 use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::cook::Control;
@@ -63,13 +64,13 @@ fn export(repository: &Path, to: &Path) {
     let mut git = git_command(repository)
         .args(["fast-export", "--all", "--signed-tags=verbatim", "--tag-of-filtered-object=drop", "--reencode=no"])
         .stdout(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     let mut gzip = Command::new("gzip")
         .arg("-6")
         .stdin(git.stdout.take().unwrap())
         .stdout(File::create(to).unwrap())
-        .spawn()
+        .start()
         .unwrap();
     assert!(gzip.wait().unwrap().success() && git.wait().unwrap().success());
 }

@@ -5,6 +5,7 @@ use super::common::git_command;
 use super::cook::{Peak, peak, remove, timed};
 use super::kit::snapshot;
 use super::{median, spread};
+use crate::common::process::Start as _;
 use larder::catalogue::{Access, Catalogue};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,11 +64,11 @@ pub(super) fn beside_git() {
         }
         for ext in ["git.tar", "bundle"] {
             let key = format!("snapshot/{id}.{ext}");
-            show(ext, &peak(larder(&data, &repository, &key).spawn().unwrap()));
+            show(ext, &peak(larder(&data, &repository, &key).start().unwrap()));
             remove(&data, &key);
         }
-        show("git bundle", &peak(bundle(&repository, &theirs).spawn().unwrap()));
-        show("git index-pack", &peak(index(&theirs, out.path()).spawn().unwrap()));
+        show("git bundle", &peak(bundle(&repository, &theirs).start().unwrap()));
+        show("git index-pack", &peak(index(&theirs, out.path()).start().unwrap()));
     }
 }
 

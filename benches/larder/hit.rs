@@ -2,23 +2,14 @@
 
 use super::common::server::Server;
 use super::spread;
+use crate::common::process::{Process, Start as _};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 const ROUNDS: usize = 7;
-
-/// A nginx of its own; killed when dropped.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        super::common::server::signal(self.0.id(), "TERM");
-        let _ = self.0.wait();
-    }
-}
 
 /// 100 KiB and 200 MiB that do not compress.
 pub(super) fn beside_nginx() {
@@ -58,12 +49,12 @@ fn tree_of_noise(repository: &Path, size: usize) -> String {
 
 fn piped(repository: &Path, args: &[&str], input: &[u8]) -> String {
     let mut git =
-        super::common::git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        super::common::git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
     git.stdin.take().unwrap().write_all(input).unwrap();
     String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
 }
 
-fn nginx(folder: &Path, root: &Path, port: u16) -> Nginx {
+fn nginx(folder: &Path, root: &Path, port: u16) -> Process {
     let config = folder.join("nginx.conf");
     let (folder, root) = (folder.display(), root.display());
     let text = format!(
@@ -75,11 +66,11 @@ fn nginx(folder: &Path, root: &Path, port: u16) -> Nginx {
     );
     std::fs::write(&config, text).unwrap();
     let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-    let nginx = Command::new(program).arg("-c").arg(&config).stderr(Stdio::null()).spawn().expect("nginx can be run");
+    let nginx = Command::new(program).arg("-c").arg(&config).stderr(Stdio::null()).start().expect("nginx can be run");
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    Nginx(nginx)
+    nginx
 }
 
 /// Requests a second.

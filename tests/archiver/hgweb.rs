@@ -1,17 +1,18 @@
 //! A real hgweb over real repositories.
 
 use super::common::kitchenware::Random;
+use crate::common::process::{Process, Start as _};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// `hg serve` over `mozilla-central` and `projects/ash`, which hold the same.
 pub(crate) struct Hgweb {
-    child: Child,
+    _child: Process,
     /// `127.0.0.1:port`
     pub(crate) address: String,
     /// The one revision, in full.
@@ -57,14 +58,14 @@ impl Hgweb {
             .arg(&config)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
+            .start()
             .expect("hg can be run: tests/install installs it");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().trim_end_matches('/').rsplit(':').next().unwrap();
         let address = format!("127.0.0.1:{port}");
         assert!(port.parse::<u16>().is_ok(), "hg serve says where it listens: {line:?}");
-        Self { child, address, rev, folder }
+        Self { _child: child, address, rev, folder }
     }
 
     /// Twelve digits of the revision, as people write them.
@@ -99,13 +100,6 @@ impl Hgweb {
     pub(crate) fn tag(&self) {
         let repository = self.folder.path().join("ash");
         hg(&["tag", "-q", "-u", "t", "-d", "1112354056 0", "v1", "-r", &self.rev], &repository);
-    }
-}
-
-impl Drop for Hgweb {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,10 +1,11 @@
 //! A real S3-compatible store, SeaweedFS, with one bucket, and a plain client of it.
 
+use crate::common::process::{Process, Start as _};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -13,7 +14,7 @@ const SECRET: &str = "a-secret-that-nobody-prints";
 
 /// A store in a process of its own; killed when dropped.
 pub(crate) struct Seaweed {
-    child: Option<Child>,
+    child: Option<Process>,
     ports: Vec<u16>,
     folder: TempDir,
 }
@@ -62,7 +63,7 @@ impl Seaweed {
             Some((server, kind)) => format!("-{server}.port.{kind}={port}"),
             None => format!("-{name}.port={port}"),
         };
-        let child = Command::new("weed")
+        let child = Command::new(program())
             .arg("server")
             .arg(format!("-dir={}", self.folder.path().join("data").display()))
             .arg(format!("-s3.config={}", self.folder.path().join("identities.json").display()))
@@ -72,7 +73,7 @@ impl Seaweed {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.folder.path().join("log")).unwrap())
-            .spawn()
+            .start()
             .expect("weed can be run: tests/install installs it");
         self.child = Some(child);
         let deadline = Instant::now() + Duration::from_mins(1);
@@ -90,10 +91,7 @@ impl Seaweed {
 
     /// Kills it.
     pub(crate) fn down(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.child = None;
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -149,10 +147,10 @@ impl Seaweed {
     }
 }
 
-impl Drop for Seaweed {
-    fn drop(&mut self) {
-        self.down();
-    }
+/// Where `tests/install` puts it, if it is there.
+fn program() -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/weed");
+    if installed.exists() { installed } else { PathBuf::from("weed") }
 }
 
 /// A way to a server of the loopback that is narrow towards it; it ends with the test's process.

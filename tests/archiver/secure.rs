@@ -5,10 +5,11 @@ use super::Larder;
 use super::regions::until;
 use super::seaweed::Seaweed;
 use super::upstream::good;
+use crate::common::process::{Process, Start as _};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -16,16 +17,9 @@ const TARGET: &str = "/archiver/up/r/3d11cb4f31b9";
 
 /// An nginx that has the archive, and passes on what comes to its other port.
 struct Secure {
-    child: Child,
+    _child: Process,
     home: TempDir,
     ports: [u16; 2],
-}
-
-impl Drop for Secure {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Secure {
@@ -46,7 +40,7 @@ impl Secure {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
+            .start()
             .expect("nginx can be run: tests/install installs it");
         let deadline = Instant::now() + Duration::from_mins(1);
         while ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
@@ -54,7 +48,7 @@ impl Secure {
             assert!(Instant::now() < deadline, "nginx does not start: {log:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { child, home, ports }
+        Self { _child: child, home, ports }
     }
 
     /// Settings of the source `up` under a name of this machine, and further lines of it.

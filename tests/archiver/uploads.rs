@@ -4,6 +4,7 @@ use super::Larder;
 use super::regions::{large, location, until};
 use super::seaweed::{Seaweed, get};
 use super::upstream::{Upstream, reply};
+use crate::common::process::Start as _;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -64,7 +65,7 @@ fn pass(mut client: TcpStream, mut server: TcpStream, begun: &AtomicUsize, refus
 pub(crate) fn id(bytes: &[u8]) -> String {
     let mut git = Command::new("git");
     let mut child =
-        git.args(["hash-object", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("git");
+        git.args(["hash-object", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped()).start().expect("git");
     child.stdin.take().unwrap().write_all(bytes).unwrap();
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
 }

@@ -1,5 +1,6 @@
 //! A repository of files that hardly compress, for what takes its time: cooks, downloads.
 
+use super::process::Start as _;
 use super::{git, git_command, git_line};
 use std::io::Write;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(crate) fn repository(
 ) -> (String, String) {
     git(&["init", "-q", "--bare", name], folder);
     let repository = folder.join(name);
-    let mut import = git_command(&repository).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut import = git_command(&repository).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).start().unwrap();
     let mut input = import.stdin.take().unwrap();
     input.write_all(b"commit refs/heads/main\ncommitter x <x@example.org> 0 +0000\ndata 0\n").unwrap();
     let mut state = 7_u64;

@@ -1,5 +1,6 @@
 //! Small file systems of a test's own, which only root may mount.
 
+use super::process::tell_keeper;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,12 +13,17 @@ impl Mount {
     /// `None` where this process may not mount.
     pub(crate) fn tmpfs(on: &Path, size: &str) -> Option<Self> {
         let options = format!("size={size},mode=0755");
-        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], on).then(|| Self(on.to_owned()))
+        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], on).then(|| Self::kept(on))
     }
 
     /// The folder mounted on itself, so that it alone can be made read-only.
     pub(crate) fn onto_itself(folder: &Path) -> Option<Self> {
-        mount(&["--bind", folder.to_str().unwrap()], folder).then(|| Self(folder.to_owned()))
+        mount(&["--bind", folder.to_str().unwrap()], folder).then(|| Self::kept(folder))
+    }
+
+    fn kept(folder: &Path) -> Self {
+        tell_keeper('+', "mount", folder.to_str().unwrap());
+        Self(folder.to_owned())
     }
 
     /// Read-only or writable again. A draft that is open at the moment makes it wait.
@@ -35,6 +41,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
+        tell_keeper('-', "mount", self.0.to_str().unwrap());
     }
 }
 

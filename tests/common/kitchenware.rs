@@ -2,6 +2,7 @@
 //! moment to cook, what each bundle must be, and the check that nothing is wrong in the end.
 
 use super::client::request;
+use super::process::Start as _;
 use super::server::Server;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,7 +20,7 @@ pub(crate) fn menu(folder: &Path, trees: u32, size: usize) -> Menu {
     let mut git = super::git_command(&repository)
         .args(["fast-import", "--quiet"])
         .stdin(Stdio::piped())
-        .spawn()
+        .start()
         .expect("git can be run");
     let mut import = git.stdin.take().expect("its input is a pipe");
     let mut random = Random::new(7);

@@ -11,6 +11,7 @@ pub(crate) mod faults;
 pub(crate) mod fixtures;
 pub(crate) mod kitchenware;
 pub(crate) mod nginx;
+pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tree;

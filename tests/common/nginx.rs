@@ -1,14 +1,15 @@
 //! A real nginx on a folder, for as long as a test needs it: one process, a Unix socket in a
 //! temporary folder of its own, killed when it is dropped.
 
+use super::process::{Process, Start as _};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub(crate) struct Nginx {
-    process: Child,
+    process: Process,
     home: tempfile::TempDir,
 }
 
@@ -24,7 +25,7 @@ impl Nginx {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
+            .start()
             .expect("nginx starts (it is what this test compares with; install it)");
         let mut nginx = Self { process, home };
         while UnixStream::connect(nginx.socket()).is_err() {
@@ -36,15 +37,12 @@ impl Nginx {
         nginx
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.path().join("nginx.sock")
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -1,14 +1,16 @@
 //! A real `larder serve` in a process of its own, on a free port of the loopback.
 
 use super::client::{Answer, request};
+use super::process::{Process, Start as _, signal};
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
-    child: Child,
+    child: Process,
     pub(crate) address: String,
 }
 
@@ -29,7 +31,7 @@ impl Server {
 
     /// Starts a command line of `larder serve --listen 127.0.0.1:0 ...` and waits for its address.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("larder starts");
+        let mut child = command.start().expect("larder starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
         let first = lines.next().expect("larder says where it listens").expect("and says it in UTF-8");
         // What else it prints is read, so that it never blocks on a full pipe.
@@ -79,12 +81,13 @@ impl Server {
 
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(mut self) {
-        self.end();
+        self.child.kill().expect("it was started here");
+        self.child.wait().expect("it was started here");
     }
 
     /// SIGTERM, and waits for its exit status.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
-        signal(self.pid(), "TERM");
+        signal(self.pid(), Signal::TERM);
         self.child.wait().expect("the process was started here")
     }
 
@@ -92,21 +95,4 @@ impl Server {
     pub(crate) fn ended(mut self) -> std::process::ExitStatus {
         self.child.wait().expect("the process was started here")
     }
-
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Sends a signal to a process that the test started.
-pub(crate) fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
-    assert!(sent.success());
 }

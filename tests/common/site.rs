@@ -4,12 +4,14 @@
 
 use crate::common::client::{Answer, request};
 use crate::common::fixtures::fixture;
-use crate::common::server::{Server, signal};
+use crate::common::process::{Process, Start as _, signal};
+use crate::common::server::Server;
+use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The user that larder runs as: nobody's number, which every system has.
@@ -17,7 +19,7 @@ const LARDER_USER: u32 = 65_534;
 
 pub(crate) struct Site {
     /// Dropped before the folder below it.
-    nginx: Child,
+    nginx: Process,
     larder: Option<Server>,
     /// Where nginx speaks plain HTTP, `127.0.0.1:port`.
     pub(crate) address: String,
@@ -111,7 +113,7 @@ impl Site {
     /// `systemctl reload nginx`: returns when new workers are there.
     pub(crate) fn reload(&self) {
         let before = self.workers();
-        signal(self.nginx.id(), "HUP");
+        signal(self.nginx.id(), Signal::HUP);
         while self.workers().iter().all(|worker| before.contains(worker)) {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -119,7 +121,7 @@ impl Site {
 
     /// `systemctl restart nginx`, without patience: downloads are cut.
     pub(crate) fn restart(&mut self) {
-        signal(self.nginx.id(), "TERM");
+        signal(self.nginx.id(), Signal::TERM);
         self.nginx.wait().expect("it was started here");
         self.nginx = start(self.home.path(), &self.address);
     }
@@ -128,14 +130,6 @@ impl Site {
         let pid = self.nginx.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
         children.split_whitespace().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // The master ends its workers on TERM; killed, it would leave them behind.
-        signal(self.nginx.id(), "TERM");
-        let _ = self.nginx.wait();
     }
 }
 
@@ -240,9 +234,9 @@ fn certificate(home: &Path) {
     fs::set_permissions(home.join("key.pem"), Permissions::from_mode(0o600)).expect("it was just made");
 }
 
-fn start(home: &Path, address: &str) -> Child {
+fn start(home: &Path, address: &str) -> Process {
     let mut nginx =
-        nginx(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nginx");
+        nginx(home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).start().expect("nginx");
     while TcpStream::connect(address).is_err() {
         let ended = nginx.try_wait().expect("its state is known");
         let log = || fs::read_to_string(home.join("error.log"));

@@ -8,6 +8,7 @@
 use crate::common::client::request;
 use crate::common::disk::{Mount, fill_up, skipped};
 use crate::common::kitchenware::{Menu, Random, all_is_well, all_served_are_right, faults, menu};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use larder::catalogue::{Access, Catalogue};
 use serde_json::Value;
@@ -312,7 +313,7 @@ fn a_collection_killed_at_random_leaves_catalogue_and_files_in_agreement() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
         command.args(flags).arg("--data").arg(data.path()).env_remove("LARDER_CONFIG").stdin(Stdio::null());
         let start = Instant::now();
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).start().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(micros)));
         let ended = child.try_wait().unwrap().is_some();
         child.kill().unwrap();

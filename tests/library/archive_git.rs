@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
+use crate::common::process::Start as _;
 use larder::archive::git::GitArchive;
 use larder::archive::object::hash;
 use larder::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType};
@@ -34,7 +35,7 @@ fn git_with_input(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .start()
         .expect("git is installed");
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use crate::common::disk::{Mount, skipped};
 use larder::key::BundleKey;
 use larder::store::{Sealed, Store, StoreError, layout};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn key(kind: &str, byte: u8) -> BundleKey {
@@ -291,28 +292,11 @@ fn a_process_that_begins_while_others_clear_and_probe_keeps_its_folder() {
     });
 }
 
-/// A small file system, unmounted when dropped; `None` where we may not mount.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn mount(options: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "larder-test"]).arg(folder.path()).stderr(Stdio::null());
-        mount.status().is_ok_and(|status| status.success()).then_some(Self(folder))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_storage_full_and_leaves_what_was_published() {
-    let Some(disk) = Small::mount("size=1m") else { return };
-    let store = Store::open(&disk.0.path().join("data")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_disk) = Mount::tmpfs(folder.path(), "1m") else { return skipped() };
+    let store = Store::open(&folder.path().join("data")).unwrap();
     let name = key("directory", 1);
     store.publish(sealed(&store, &[1; 2000].repeat(100)), &[name]).unwrap();
 
@@ -321,6 +305,6 @@ fn a_full_disk_is_storage_full_and_leaves_what_was_published() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(draft.seal().is_err(), "a draft that failed once stays failed");
     assert_eq!(read(&store, &name).unwrap(), [1; 2000].repeat(100));
-    assert_eq!(files_below(disk.0.path()), [store.path(&name)]);
+    assert_eq!(files_below(folder.path()), [store.path(&name)]);
     assert!(store.free().unwrap().bytes >= 200_000, "the draft's room is free again");
 }

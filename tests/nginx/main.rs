@@ -6,5 +6,6 @@
 mod common;
 
 mod access_log;
+mod ends;
 mod oracle;
 mod site;

@@ -8,6 +8,7 @@ mod pins;
 
 use crate::common::client::Answer;
 use crate::common::fixtures::fixture;
+use crate::common::process::Start as _;
 use crate::common::site::Site;
 use crate::common::{git_command, git_line};
 use std::io::{Read, Write};
@@ -325,7 +326,7 @@ fn big_directory(folder: &Path) -> String {
 }
 
 fn piped(repository: &Path, args: &[&str], input: &[u8]) -> String {
-    let mut git = git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut git = git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
     git.stdin.take().unwrap().write_all(input).unwrap();
     let output = git.wait_with_output().unwrap();
     assert!(output.status.success());

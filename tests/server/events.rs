@@ -5,11 +5,13 @@
 
 use crate::common::contents::{Contents, repository};
 use crate::common::fixtures;
-use crate::common::server::{Server, signal};
+use crate::common::process::signal;
+use crate::common::server::Server;
 use larder::catalogue::{Access, Catalogue};
 use larder::key::BundleKey;
 use larder::store::Store;
 use larder::time::Timestamp;
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -224,7 +226,7 @@ fn a_stop_ends_the_streams_in_order() {
     let server = Server::start(data.path(), &[], &["--stop-grace", "10min"]);
     let mut stream = Stream::open(&server.address, key, "");
     assert_eq!(stream.next().unwrap().data["status"], "pending");
-    signal(server.pid(), "TERM");
+    signal(server.pid(), Signal::TERM);
     assert_eq!(stream.next(), None, "the body ended as a body does");
     // A second signal would end it at once.
     assert!(server.ended().success());

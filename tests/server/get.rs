@@ -8,6 +8,7 @@ mod proxy;
 
 use crate::common::contents::{Contents, repository};
 use crate::common::fixtures::{Fixture, FixtureId, fixture};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::site::Site;
 use crate::common::{git_command, git_line, tree};
@@ -352,7 +353,7 @@ fn a_run_after_a_kill_goes_on_where_the_first_was() {
     let folder = TempDir::new().unwrap();
     let url = format!("http://{}/vault/{}", proxy.address, kitchen.key);
     let part = folder.path().join("x.tar.gz.part");
-    let mut first = larder(&[&url, "-o", "x.tar.gz", "-q"], folder.path()).spawn().unwrap();
+    let mut first = larder(&[&url, "-o", "x.tar.gz", "-q"], folder.path()).start().unwrap();
     while fs::metadata(&part).map_or(0, |part| part.len()) < 100_000 {
         std::thread::sleep(Duration::from_millis(10));
         assert!(first.try_wait().unwrap().is_none(), "it is slow enough to be killed");

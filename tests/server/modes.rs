@@ -6,6 +6,7 @@ use crate::common::client::{request, unchunked};
 use crate::common::disk::{Mount, skipped};
 use crate::common::fixtures::{Fixture, fixture};
 use crate::common::kitchenware;
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -206,7 +207,7 @@ fn pass_through_says_what_fails_at_once_and_breaks_off_what_fails_later() {
         .args(["mktree", "--missing"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     mktree.stdin.take().unwrap().write_all(entries.as_bytes()).unwrap();
     let late = String::from_utf8(mktree.wait_with_output().unwrap().stdout).unwrap();

@@ -12,6 +12,7 @@ mod private;
 mod reftables;
 mod remote;
 
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::{git, git_command, git_line};
 use serde_json::Value;
@@ -75,7 +76,7 @@ fn repository_as(folder: &Path, name: &str, options: &[&str]) -> PathBuf {
 /// A new commit on a branch, on top of what is there.
 fn commit(repository: &Path, branch: &str, text: &str) -> String {
     let mut import =
-        git_command(repository).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped()).spawn().unwrap();
+        git_command(repository).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped()).start().unwrap();
     let length = text.len();
     let from = git_command(repository)
         .args(["rev-parse", "--verify", "-q", &format!("refs/heads/{branch}^0")])

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use crate::common::fixtures::fixture;
-use crate::common::server::{Server, signal};
+use crate::common::process::signal;
+use crate::common::server::Server;
+use rustix::process::Signal;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,7 +36,7 @@ impl Desk {
     fn reload(&self, settings: &str, word: &str) {
         let before = self.log().matches(word).count();
         std::fs::write(self.file(), text(self.folder.path(), settings)).unwrap();
-        signal(self.server.pid(), "HUP");
+        signal(self.server.pid(), Signal::HUP);
         let deadline = Instant::now() + Duration::from_mins(1);
         while self.log().matches(word).count() == before {
             assert!(Instant::now() < deadline, "{word} is not in the log:\n{}", self.log());

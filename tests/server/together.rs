@@ -4,6 +4,7 @@
 
 use crate::common::client::request;
 use crate::common::fixtures::fixture;
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use std::collections::HashSet;
 use std::io::Write;
@@ -97,7 +98,7 @@ fn directories(folder: &std::path::Path, count: usize) -> Vec<String> {
     let mut git = crate::common::git_command(&repository)
         .args(["fast-import", "--quiet"])
         .stdin(std::process::Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     git.stdin.take().unwrap().write_all(import.as_bytes()).unwrap();
     assert!(git.wait().unwrap().success());

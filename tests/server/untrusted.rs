@@ -2,7 +2,8 @@
 //! that lead out, names that forge lines.
 
 use crate::common;
-use crate::common::server::{Server, signal};
+use crate::common::process::signal;
+use crate::common::server::Server;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -260,5 +261,5 @@ fn names_from_outside_forge_no_line_of_a_log_or_a_terminal() {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!is_forged(&said), "{args:?}: {said:?}");
     }
-    signal(server.pid(), "TERM");
+    signal(server.pid(), rustix::process::Signal::TERM);
 }

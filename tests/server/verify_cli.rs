@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use crate::common::fixtures::{Fixture, fixture};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::catalogue::{Access, Catalogue};
@@ -27,7 +28,7 @@ fn verify(args: &[&str], input: Option<&[u8]>) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.arg("verify").args(args).env_remove("LARDER_CONFIG").env_remove("HOME");
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).start().unwrap();
     if let Some(bytes) = input {
         // It need not read to the end.
         let _ = child.stdin.take().unwrap().write_all(bytes);

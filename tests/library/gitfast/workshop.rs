@@ -1,5 +1,6 @@
 //! Repositories made object by object, their streams, and what git makes of a stream.
 
+use crate::common::process::Start as _;
 use flate2::read::MultiGzDecoder;
 use flate2::write::ZlibEncoder;
 use larder::archive::ObjectType;
@@ -166,7 +167,7 @@ pub(crate) fn imported(stream: &[u8]) -> Result<Refs, String> {
         .args(["fast-import", "--quiet"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     // It may have ended before it has read all.
     let _ = git.stdin.take().unwrap().write_all(stream);

@@ -1,6 +1,7 @@
 //! What an archive or a manifest may hold to do harm: refused by name, or carried without it.
 
 use super::kit::{cook, objects, refs, try_cook, unpacked};
+use crate::common::process::Start as _;
 use crate::common::{git, git_command, git_line};
 use larder::archive::snapshot::{Manifest, Target};
 use larder::cook::CookError;
@@ -25,7 +26,7 @@ fn object(repository: &Path, object_type: &str, content: &[u8]) -> Sha1Git {
         .args(["hash-object", "-w", "-t", object_type, "--literally", "--stdin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     git.stdin.take().unwrap().write_all(content).unwrap();
     let output = git.wait_with_output().unwrap();
@@ -157,7 +158,7 @@ fn pack_objects(repository: &Path, list: &str) {
         .args(["pack-objects", "-q", "objects/pack/pack"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .spawn()
+        .start()
         .unwrap();
     git.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
     assert!(git.wait().unwrap().success());

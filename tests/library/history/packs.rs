@@ -2,6 +2,7 @@
 
 use super::by_hand::Pack;
 use super::kit::{bundled, cook, cook_within, fsck, objects, try_cook, unpacked};
+use crate::common::process::Start as _;
 use crate::common::{git, git_command, git_line};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -116,14 +117,14 @@ fn a_damaged_copy_is_passed_over_where_there_is_a_good_one() {
     assert!(matches!(error, CookError::Corrupt { id: named, .. } if named == id), "{error}");
     let mut git = git_command(folder.path());
     let mut git =
-        git.args(["hash-object", "-w", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        git.args(["hash-object", "-w", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).start().unwrap();
     git.stdin.take().unwrap().write_all(b"good").unwrap();
     assert!(git.wait().unwrap().success());
     // Git itself sees that the object is there and writes none: a loose one is put beside it.
     let other = repository();
     let mut loose = git_command(other.path());
     let mut loose =
-        loose.args(["hash-object", "-w", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        loose.args(["hash-object", "-w", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).start().unwrap();
     loose.stdin.take().unwrap().write_all(b"good").unwrap();
     assert!(loose.wait().unwrap().success());
     let hex = id.to_string();
@@ -148,7 +149,7 @@ fn a_large_loose_blob_is_carried_and_takes_no_more_room_than_it_asked_for() {
     }
     let put = |arguments: &[&str], input: &[u8]| {
         let mut git = git_command(folder.path());
-        let mut git = git.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut git = git.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
         git.stdin.take().unwrap().write_all(input).unwrap();
         String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
     };

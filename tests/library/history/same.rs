@@ -1,6 +1,7 @@
 //! The same bytes each time, with any number of threads; and no byte changes unnoticed.
 
 use super::kit::{cook, snapshot, try_cook};
+use crate::common::process::Start as _;
 use crate::common::{git, git_command, git_line};
 use larder::cook::history::Subject;
 use larder::key::Format;
@@ -41,7 +42,7 @@ fn history(commits: usize) -> TempDir {
         let mut import = git_command(folder.path())
             .args(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"])
             .stdin(Stdio::piped())
-            .spawn()
+            .start()
             .unwrap();
         import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
         assert!(import.wait().unwrap().success());
@@ -95,7 +96,7 @@ fn no_byte_of_a_bundle_changes_unnoticed_and_no_proof_is_needed() {
     let stream = "commit refs/heads/main\ncommitter C <c@example.org> 0 +0000\ndata 1\nxM 644 inline f\ndata 1\nx\n\
                   reset refs/heads/a\nfrom refs/heads/main\n\n\
                   tag v1\nfrom refs/heads/main\ntagger T <t@example.org> 0 +0000\ndata 1\nt\n";
-    let mut import = git_command(folder.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut import = git_command(folder.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).start().unwrap();
     import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
     let id = |name: &str| git_line(&["rev-parse", name], folder.path()).parse().unwrap();

@@ -4,15 +4,17 @@
 use super::desk::pack;
 use crate::common::fixtures::fixture;
 use crate::common::kitchenware::Random;
-use crate::common::server::{Server, signal};
+use crate::common::process::{Process, Start as _, signal};
+use crate::common::server::Server;
 use larder::catalogue::{Access, Catalogue};
 use larder::key::BundleKey;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -52,7 +54,7 @@ fn a_hundred_thousand_hits_are_counted_through_ten_rotations_and_ten_kills() {
                 thread::sleep(Duration::from_millis(10));
             }
             rotate(folder.path(), turn);
-            signal(nginx.process.id(), "USR1");
+            signal(nginx.process.id(), Signal::USR1);
         }
     });
     clients.kill().unwrap();
@@ -118,7 +120,7 @@ fn logged(folder: &Path) -> BTreeMap<String, u64> {
 }
 
 /// Clients that fetch, revalidate, resume and ask for parts, until they are killed.
-fn clients(address: &str, keys: &[BundleKey], folder: &Path) -> Child {
+fn clients(address: &str, keys: &[BundleKey], folder: &Path) -> Process {
     let paths: Vec<String> = keys.iter().map(|key| format!("\"/vault/{key}\"")).collect();
     let script = format!(
         "local paths = {{ {} }}
@@ -138,13 +140,13 @@ fn clients(address: &str, keys: &[BundleKey], folder: &Path) -> Child {
         .arg(format!("http://{address}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
+        .start()
         .expect("wrk starts (install it)")
 }
 
 /// nginx with two workers, so that one may still write to a file that the other has left.
 struct Nginx {
-    process: Child,
+    process: Process,
     address: String,
 }
 
@@ -160,7 +162,7 @@ impl Nginx {
             .arg(home)
             .args(["-c", "nginx.conf", "-e", "error.log"])
             .stdin(Stdio::null())
-            .spawn()
+            .start()
             .expect("nginx starts (install it)");
         let mut nginx = Self { process, address };
         while TcpStream::connect(&nginx.address).is_err() {
@@ -168,14 +170,6 @@ impl Nginx {
             thread::sleep(Duration::from_millis(10));
         }
         nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Not SIGKILL, which would leave its workers.
-        signal(self.process.id(), "TERM");
-        let _ = self.process.wait();
     }
 }
 

@@ -4,6 +4,7 @@
 use super::larder::{fsck, larder};
 use crate::common::client::request;
 use crate::common::kitchenware::{Random, all_served_are_right, menu};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -109,7 +110,7 @@ fn a_check_killed_at_random_leaves_what_the_next_one_puts_right() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
         command.args(["fsck", "--repair", "--deep"]).arg("--data").arg(data.path()).env_remove("LARDER_CONFIG");
         let start = Instant::now();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).start().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(micros)));
         let ended = child.try_wait().unwrap().is_some();
         child.kill().unwrap();

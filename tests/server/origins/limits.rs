@@ -2,6 +2,7 @@
 
 use super::remote::{GitHttp, Stalling};
 use super::{HERE, by_python, command, commit, file_url, mirror, ok, origin, refused, repository, snapshot};
+use crate::common::process::Start as _;
 use std::process::Stdio;
 use tempfile::TempDir;
 
@@ -75,7 +76,7 @@ fn a_visit_that_was_killed_is_made_good_by_the_next() {
     let http = GitHttp::start(folder.path());
     let url = format!("http://127.0.0.1:{}/slow/r.git", http.port);
     ok(&origin(data.path(), &["add", &url]));
-    let mut visit = command(data.path(), &["visit", &url]).args(HERE).stdout(Stdio::null()).spawn().unwrap();
+    let mut visit = command(data.path(), &["visit", &url]).args(HERE).stdout(Stdio::null()).start().unwrap();
     // Its git is in the midst of an answer.
     http.wait_for_slow();
     assert!(ok(&origin(data.path(), &["visit", &url])).contains("already"), "one visit at a time");

@@ -1,10 +1,11 @@
 //! Servers to mirror from: git's own over HTTP, and one that never answers.
 
 use crate::common::git_command;
+use crate::common::process::{Process, Start as _};
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// and who was not; below `/elsewhere` it sends clients to the URL in the file of that name; below
 /// `/redirect` it sends clients to a file, below `/endless` it shows branches without end, and below `/slow` a fetch begins and goes on when told to.
 pub(crate) struct GitHttp {
-    child: Child,
+    _child: Process,
     pub(crate) port: u16,
     folder: PathBuf,
 }
@@ -111,14 +112,14 @@ impl GitHttp {
                 None => command.env_remove(name),
             };
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("python3 runs");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).start().expect("python3 runs");
         let mut output = child.stdout.take().expect("its output is a pipe");
         let (mut line, mut byte) = (String::new(), [0]);
         while output.read(&mut byte).expect("it says its port") == 1 && byte[0] != b'\n' {
             line.push(char::from(byte[0]));
         }
         let port = line.parse().expect("the port is a number");
-        Self { child, port, folder: folder.to_owned() }
+        Self { _child: child, port, folder: folder.to_owned() }
     }
 
     /// Waits until a fetch below `/slow` has begun.
@@ -133,13 +134,6 @@ impl GitHttp {
     /// From now on `/slow` is as quick as the rest.
     pub(crate) fn hurry(&self) {
         std::fs::write(self.folder.join("hurry"), "").expect("the folder is the test's");
-    }
-}
-
-impl Drop for GitHttp {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
