@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Extract it into this folder, which is not there or is empty
     #[arg(long, value_name = "DIR")]
     extract: Option<PathBuf>,
+    /// File with the certificates, PEM, of authorities that are trusted besides the system's
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// Do not recompute the ids: the server is trusted
     #[arg(long)]
     no_verify: bool,
@@ -79,7 +82,8 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
     let said = args.format.or_else(|| super::format_said(args.bundle.as_deref()?));
     let format = output::wanted(said, output).unwrap_or_else(|error| misused(&error.to_string()));
     let to_stdout = output::is_stdout(output).unwrap_or_else(|error| misused(&error.to_string()));
-    let patience = Patience { attempts: args.attempts, cook: args.timeout, ..Patience::default() };
+    let cacert = args.cacert.clone();
+    let patience = Patience { attempts: args.attempts, cook: args.timeout, cacert, ..Patience::default() };
     let show = Show::new(args.quiet);
     let tell = |step: &Step<'_>| show.step(step);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;

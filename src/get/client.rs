@@ -5,12 +5,14 @@ use super::GetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use std::error::Error as _;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How patient a client is.
+/// How patient a client is, and whom it trusts.
 #[derive(Clone, Debug)]
 pub struct Patience {
     /// Failures one after the other, with hardly a byte between them, before it gives up.
@@ -26,6 +28,8 @@ pub struct Patience {
     pub cook: Duration,
     /// The most bytes of a bundle.
     pub max_size: u64,
+    /// File with certificates of authorities that are trusted besides the system's, PEM.
+    pub cacert: Option<PathBuf>,
 }
 
 impl Default for Patience {
@@ -37,6 +41,7 @@ impl Default for Patience {
             connect: Duration::from_secs(10),
             cook: Duration::from_hours(24),
             max_size: 1 << 40,
+            cacert: None,
         }
     }
 }
@@ -101,6 +106,7 @@ impl Client {
             .connect_timeout(patience.connect)
             .read_timeout(patience.read)
             .dns_resolver(Names)
+            .tls_certs_merge(patience.cacert.as_deref().map(authorities).transpose()?.unwrap_or_default())
             .redirect(Policy::custom(|attempt| {
                 if attempt.previous().len() > MAX_REDIRECTS {
                     return attempt.error("too many redirects");
@@ -131,6 +137,15 @@ impl Client {
         let why = problem(response).await;
         Err(Fault::Passing { why, after })
     }
+}
+
+/// The certificates in a file; one without any is not what was meant.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, GetError> {
+    let read = std::fs::read(path).and_then(|text| match Certificate::from_pem_bundle(&text) {
+        Ok(found) if found.is_empty() => Err(io::Error::other("there is no PEM certificate in it")),
+        found => found.map_err(io::Error::other),
+    });
+    read.map_err(super::local("trust", path))
 }
 
 /// What a client does between failures.

@@ -100,9 +100,9 @@ impl Site {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Its certificate, which nobody has signed but itself.
-    pub(crate) fn certificate(&self) -> PathBuf {
-        self.home.path().join("certificate.pem")
+    /// The certificate of the authority that its own is of.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.home.path().join("ca.pem")
     }
 
     /// Where a bundle lies.
@@ -225,12 +225,21 @@ fn write_configuration(home: &Path, name: &str, ports: &Ports, larder: &str) {
     fs::write(format!("{home}/nginx.conf"), configuration).expect("write");
 }
 
+/// `ca.pem` and `other.pem`, two authorities, and of the first `certificate.pem` with `key.pem`, as
+/// docs/deploy.md makes them.
 fn certificate(home: &Path) {
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
-    // A client that is told to trust it finds the address in it, and no authority.
-    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]);
-    run(openssl.arg("-keyout").arg(home.join("key.pem")).arg("-out").arg(home.join("certificate.pem")));
+    let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(home));
+    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    for name in ["ca", "other"] {
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+        let ends = ["-days", "2", "-subj", &format!("/CN={name}"), "-keyout", &key, "-out", &certificate];
+        openssl(&[&["req", "-x509"], &new[..], &ends].concat());
+    }
+    let extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+    let ends = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "request.pem"];
+    openssl(&[&["req"], &new[..], &extensions, &ends].concat());
+    let signed = ["-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
+    openssl(&[&["x509", "-req"], &signed[..], &["-copy_extensions", "copy", "-out", "certificate.pem"]].concat());
     fs::set_permissions(home.join("key.pem"), Permissions::from_mode(0o600)).expect("it was just made");
 }
 

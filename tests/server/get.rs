@@ -91,9 +91,23 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(code == 6 && said.contains("certificate") && !said.contains("again in"), "{code} {said}");
     let mut trusting = larder(&[&url, "-o", "x"], folder.path());
-    let output = trusting.env("SSL_CERT_FILE", site.certificate()).output().unwrap();
+    let output = trusting.env("SSL_CERT_FILE", site.authority()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(names(folder.path()), ["x"]);
+    // Or told so for this once: by the authority's certificate, not by another's nor by what is none.
+    let cacert = |file: &Path| run(&[&url, "-o", "y", "--cacert", file.to_str().unwrap()], folder.path());
+    let key = site.authority().with_file_name("key.pem");
+    for (file, expected, words) in [
+        (site.authority().with_file_name("other.pem"), 6, "certificate"),
+        (key, 1, "key.pem: there is no PEM certificate in it"),
+        (folder.path().join("none"), 1, "none: No such file"),
+    ] {
+        let (code, output) = cacert(&file);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(code == expected && said.contains(words) && !said.contains("again in"), "{code} {said}");
+    }
+    let (code, output) = cacert(&site.authority());
+    assert_eq!(code, 0, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(names(folder.path()), ["x", "y"]);
 }
 
 #[test]
