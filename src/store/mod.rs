@@ -258,12 +258,14 @@ pub struct Free {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data directory is another user's.
-    #[error("{} belongs to {owner}; run this as its owner: sudo -u {owner} larder ...", data.display())]
+    #[error("{} belongs to {owner}; run this as its owner, root can by: {command} larder ...", data.display())]
     Owner {
         /// The data directory.
         data: PathBuf,
-        /// Its owner as `sudo -u` takes it: a name, or `'#<uid>'` where the uid has none.
+        /// Its owner: a name, or `uid <number>` where the number has none.
         owner: String,
+        /// What runs a command as that, of what every Linux has.
+        command: String,
     },
     /// A folder cannot be made, opened or given its mode.
     #[error("{action} {}: {source}", path.display())]
@@ -295,7 +297,11 @@ fn open_data(data: &Path) -> Result<OwnedFd, StoreError> {
     let top = open_folder(data).map_err(|e| StoreError::io("open", data, e))?;
     let owner = fs::fstat(&top).map_err(|e| StoreError::io("look at", data, e))?.st_uid;
     if owner != rustix::process::geteuid().as_raw() {
-        return Err(StoreError::Owner { data: data.to_owned(), owner: sudo_name(owner) });
+        let (owner, command) = match name_of(owner) {
+            Some(name) => (name.clone(), format!("runuser -u {name} --")),
+            None => (format!("uid {owner}"), format!("setpriv --reuid={owner} --clear-groups")),
+        };
+        return Err(StoreError::Owner { data: data.to_owned(), owner, command });
     }
     // A folder that is there, holds things and has no store yet may be anything, a home even: its
     // mode is not ours to change. What is made first in a new one may be another folder than `bundles`.
@@ -322,13 +328,12 @@ fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
     fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// How `sudo -u` names a user.
-fn sudo_name(uid: u32) -> String {
+/// The name of a user in `/etc/passwd`.
+fn name_of(uid: u32) -> Option<String> {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
+    passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("'#{uid}'"))
+    })
 }

@@ -178,10 +178,18 @@ fn the_store_of_another_user_is_refused_with_the_command_that_would_work() {
     }
     let data = tempfile::tempdir().unwrap();
     drop(Store::open(data.path()).unwrap());
-    std::os::unix::fs::chown(data.path(), Some(12_345), None).unwrap();
-    let error = Store::open(data.path()).unwrap_err();
-    assert!(matches!(&error, StoreError::Owner { owner, .. } if owner == "'#12345'"), "{error}");
-    assert!(error.to_string().contains("sudo -u '#12345' larder"), "{error}");
+    for (uid, line) in [
+        (
+            12_345,
+            "belongs to uid 12345; run this as its owner, root can by: setpriv --reuid=12345 --clear-groups larder",
+        ),
+        (65_534, "belongs to nobody; run this as its owner, root can by: runuser -u nobody -- larder"),
+    ] {
+        std::os::unix::fs::chown(data.path(), Some(uid), None).unwrap();
+        let error = Store::open(data.path()).unwrap_err();
+        assert!(matches!(&error, StoreError::Owner { .. }), "{error}");
+        assert!(error.to_string().contains(line), "{error}");
+    }
     assert!(Store::open_read_only(data.path()).is_ok());
 }
 
