@@ -1,6 +1,7 @@
 //! Bundles that are asked for by what people call them: an origin, a ref, a path.
 
 use super::{command, escaped, ok, origin, repository};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::{git, git_command, git_line};
 use serde_json::Value;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 fn with_folders(folder: &Path) -> std::path::PathBuf {
     let path = repository(folder);
     let fed = |args: &[&str], input: &str| {
-        let mut child = git_command(&path).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = git_command(&path).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());

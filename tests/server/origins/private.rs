@@ -3,6 +3,7 @@
 
 use super::remote::GitHttp;
 use super::{HERE, by_python, command, commit, mirror, ok, origin, refused, repository, snapshot};
+use crate::common::process::Start as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ fn no_process_of_a_visit_has_the_token_in_its_arguments_or_its_environment() {
     let url = format!("http://127.0.0.1:{}/slow/secret/r.git", http.port);
     let token = private_file(secrets.path(), "token", TOKEN);
     ok(&origin(data.path(), &["add", &url, "--token-file", token.to_str().unwrap()]));
-    let mut visit = command(data.path(), &["visit", &url]).args(HERE).stdout(Stdio::null()).spawn().unwrap();
+    let mut visit = command(data.path(), &["visit", &url]).args(HERE).stdout(Stdio::null()).start().unwrap();
     http.wait_for_slow();
     let mut of_git = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -3,6 +3,7 @@
 
 use super::local::wait;
 use super::{by_python, commit, ok, refused, repository, repository_as, snapshot};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::{git, git_command, git_line};
 use larder::archive::git::{GitArchive, RefTarget};
@@ -70,7 +71,7 @@ fn tables(repository: &Path) -> usize {
 }
 
 fn update(repository: &Path, input: &str) {
-    let mut child = git_command(repository).args(["update-ref", "--stdin"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = git_command(repository).args(["update-ref", "--stdin"]).stdin(Stdio::piped()).start().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
