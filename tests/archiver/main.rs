@@ -88,7 +88,7 @@ impl Larder {
 
     /// Waits until the task at `location` has ended.
     pub(crate) fn ended(&self, location: &str) -> Value {
-        let deadline = Instant::now() + Duration::from_mins(2);
+        let deadline = Instant::now() + Duration::from_mins(5);
         loop {
             let status = self.at(location).json()["result"].clone();
             if matches!(status["state"].as_str(), Some("SUCCESS" | "FAILURE")) {

@@ -16,7 +16,7 @@ const TARGET: &str = "/archiver/up/r/3d11cb4f31b9";
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while !is_so() {
         assert!(Instant::now() < deadline, "it never comes to this: {what}");
         std::thread::sleep(Duration::from_millis(50));

@@ -76,7 +76,7 @@ impl Seaweed {
             .start()
             .expect("weed can be run: tests/install installs it");
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         // 409: the bucket is there already.
         while !matches!(self.signed("PUT", "").0, 200 | 409) || self.signed("PUT", "/up").0 != 200 {
             let has_ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());

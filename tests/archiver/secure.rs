@@ -42,7 +42,7 @@ impl Secure {
             .stderr(Stdio::null())
             .start()
             .expect("nginx can be run: tests/install installs it");
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
             let log = fs::read_to_string(home.path().join("error.log"));
             assert!(Instant::now() < deadline, "nginx does not start: {log:?}");

@@ -185,7 +185,7 @@ fn what_is_unpacked_to_be_cooked_from_counts_as_taken_of_the_disk() {
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         let id = said["fetched"]["directory"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
         assert_eq!(larder.server.post(&format!("/vault/directory/{id}")).status, 201);
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         loop {
             let status = larder.server.get(&format!("/vault/directory/{id}/status")).json();
             if status["status"] == "done" || !status["error"].is_null() {
@@ -226,7 +226,7 @@ fn a_blocked_archive_is_451_in_the_archivers_own_shape() {
     let (_, said) = larder.run(&["archiver", "status", &format!("up/r/{REV}"), "--json"]);
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(larder.run(&["block", said["fetched"]["content"].as_str().unwrap()]).0, 0);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while larder.server.get(&target).status != 451 {
         assert!(Instant::now() < deadline, "it is not refused");
         std::thread::sleep(Duration::from_millis(50));

@@ -110,11 +110,17 @@ impl Site {
         self.home.path().join("larder/data/bundles")
     }
 
-    /// `systemctl reload nginx`: returns when new workers are there.
+    /// `systemctl reload nginx`, and the wait that this does without: until then the workers of before answer
+    /// too, by what was configured before.
     pub(crate) fn reload(&self) {
         let before = self.workers();
         signal(self.nginx.id(), Signal::HUP);
-        while self.workers().iter().all(|worker| before.contains(worker)) {
+        // One that has closed what it listened on may still send what it had begun, and says so in its title.
+        let answers = |worker: &String| {
+            let title = fs::read_to_string(format!("/proc/{worker}/cmdline")).unwrap_or_default();
+            !title.is_empty() && !title.contains("shutting down")
+        };
+        while self.workers().iter().all(|worker| before.contains(worker)) || before.iter().any(answers) {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

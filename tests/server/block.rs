@@ -64,7 +64,7 @@ fn is_blocked(answer: &Answer, reason: Option<&str>) {
 }
 
 fn soon(mut check: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while Instant::now() < deadline {
         if check() {
             return true;

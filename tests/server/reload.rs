@@ -37,7 +37,7 @@ impl Desk {
         let before = self.log().matches(word).count();
         std::fs::write(self.file(), text(self.folder.path(), settings)).unwrap();
         signal(self.server.pid(), Signal::HUP);
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while self.log().matches(word).count() == before {
             assert!(Instant::now() < deadline, "{word} is not in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
@@ -69,7 +69,7 @@ fn repositories_urls_limits_and_the_log_change_in_a_running_server() {
     let location = desk.server.post(&target);
     assert!(location.header("location").unwrap().starts_with("http://two.example/"));
     desk.server.settled(&format!("directory/{tree}.tar.gz"));
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while desk.server.get("/origins").json()["origins"].as_array().is_none_or(Vec::is_empty) {
         assert!(Instant::now() < deadline, "no snapshot of the new repositories was taken");
         std::thread::sleep(Duration::from_millis(50));

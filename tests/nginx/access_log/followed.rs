@@ -32,7 +32,7 @@ impl Following {
 }
 
 fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while !there() {
         assert!(Instant::now() < deadline, "{what} never came");
         thread::sleep(Duration::from_millis(5));

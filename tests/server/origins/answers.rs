@@ -19,7 +19,7 @@ fn branches_tags_and_ids_resolve_to_what_git_says_and_have_proofs() {
     assert_eq!((unvisited.status, unvisited.json()["code"].as_str()), (404, Some("no_such_ref")));
     // The server sees the mirror without a restart, within a second or so.
     let visited = ok(&origin(data.path(), &["visit", &url]));
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while resolve(&server, &url, "HEAD")["directory"] == Value::Null {
         assert!(Instant::now() < deadline, "the mirror was never found");
         std::thread::sleep(Duration::from_millis(100));

@@ -29,7 +29,7 @@ fn repositories_in_an_archive_are_origins_and_none_of_their_paths_shows() {
     assert_ne!(changed["snapshot"], first["snapshot"]);
     std::fs::write(repository.join("refs/heads/broken"), "no id\n").unwrap();
     std::fs::write(repository.join("refs/heads/gone"), format!("{}\n", "1".repeat(40))).unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while server.get(&format!("/origins?url={}", escaped(url))).json()["origin"]["snapshot"] == changed["snapshot"] {
         assert!(Instant::now() < deadline, "the new branches were never seen");
         std::thread::sleep(Duration::from_millis(100));
@@ -136,7 +136,7 @@ fn by_its_refs(repository: &Path) -> String {
 
 /// Waits until the snapshot of an origin is this one, and gives what is said of the origin.
 pub(crate) fn wait(server: &Server, url: &str, id: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(5);
     loop {
         let body = server.get(&format!("/origins?url={}", escaped(url))).json();
         if body["origin"]["snapshot"]["id"] == id {

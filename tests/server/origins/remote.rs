@@ -124,7 +124,7 @@ impl GitHttp {
 
     /// Waits until a fetch below `/slow` has begun.
     pub(crate) fn wait_for_slow(&self) {
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while !self.folder.join("slow").exists() {
             assert!(Instant::now() < deadline, "no fetch began");
             std::thread::sleep(Duration::from_millis(20));
@@ -165,7 +165,7 @@ impl Stalling {
 
     /// Whether every client goes away within a while.
     pub(crate) fn is_left(&self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while self.open.load(Ordering::SeqCst) > 0 {
             if Instant::now() > deadline {
                 return false;
