@@ -5,6 +5,7 @@ use super::common::fixtures::{REAL, fixture};
 use super::common::{git_command, git_line};
 use super::cook::{peak, remove, timed};
 use super::{median, spread};
+use crate::common::process::Start as _;
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ pub(super) fn beside_pack_objects() {
             println!("    beside the other larder: wall {}; size of the other {:.3}", spread(&gains), ratio(sizes[2]));
         }
         let data = out.path().join("data");
-        let peak = peak(command(larder, &data, &repository, &key).spawn().unwrap());
+        let peak = peak(command(larder, &data, &repository, &key).start().unwrap());
         println!("    larder: {} MiB anonymous, {} MiB resident", peak.anonymous >> 10, peak.resident >> 10);
     }
 }
