@@ -4,6 +4,7 @@
 
 use crate::common::client::request;
 use crate::common::contents::{Contents, repository};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::{git_command, git_line};
 use std::fmt::Write as _;
@@ -194,7 +195,7 @@ fn frame(stream: &mut TcpStream) -> (u8, u8, u32, Vec<u8>) {
 }
 
 fn piped(repository: &Path, args: &[&str], input: &[u8]) -> String {
-    let mut git = git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut git = git_command(repository).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
     git.stdin.take().unwrap().write_all(input).unwrap();
     let output = git.wait_with_output().unwrap();
     assert!(output.status.success(), "git {args:?}");

@@ -2,6 +2,7 @@
 //! lies.
 
 use super::kit::{cook, fsck, objects, snapshot, swhid, try_cook, unpacked};
+use crate::common::process::Start as _;
 use crate::common::{git, git_command, git_line};
 use larder::archive::git::GitArchive;
 use larder::cook::history::{self, Order, Subject};
@@ -46,7 +47,7 @@ fn repository() -> TempDir {
     let mut import = git_command(folder.path())
         .args(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"])
         .stdin(Stdio::piped())
-        .spawn()
+        .start()
         .unwrap();
     import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
@@ -73,7 +74,7 @@ fn pack(bundle: &[u8]) -> &[u8] {
 fn gits(repository: &Path, name: &str, options: &[&str]) -> usize {
     let mut git = git_command(repository);
     git.args(["pack-objects", "-q", "--revs", "--stdout", "--delta-base-offset", "--threads=1"]).args(options);
-    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).start().unwrap();
     git.stdin.take().unwrap().write_all(format!("{name}\n").as_bytes()).unwrap();
     git.wait_with_output().unwrap().stdout.len()
 }
