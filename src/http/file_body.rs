@@ -373,7 +373,7 @@ pub(super) mod tests {
             }
             assert!(all == bytes, "keep: {keep}");
             let sizes: Vec<_> = chunks.iter().map(Bytes::len).collect();
-            assert_eq!(sizes[..4], [32 << 10, 8 << 10, LEAST, LEAST], "keep: {keep}");
+            assert_eq!(sizes[..4], [16 << 10, 4 << 10, LEAST, LEAST], "keep: {keep}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Memory given back to the system after a load. glibc keeps what was freed between what was not: of a hundred
-//! megabytes that a thousand clients have left behind, most. It is told to let go when much more is resident than after the
-//! last time, which is looked at every few seconds and costs nothing while nothing grows.
+//! megabytes that a thousand clients have left behind, most. It is told to let go when much more is resident than at
+//! the least, which is looked at every few seconds and costs nothing while nothing grows.
 //!
 //! This is the one place with a call of C's that is not behind a crate.
 
@@ -13,14 +13,19 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What may gather, in bytes.
 const SLACK: usize = 8 << 20;
 
-/// Looks for ever.
+/// How long it is waited at most after a time when little went back: what is in use cannot.
+const REST: Duration = Duration::from_secs(20);
+
+/// Looks for ever. What was in use the last time may be free now, so much that is resident is reason enough to try.
 pub(super) async fn keep_giving_back() {
     let mut least = resident().unwrap_or(0);
+    let mut wait = LOOK;
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(wait).await;
         let Some(now) = resident() else { return };
+        least = least.min(now);
         if now <= least + SLACK {
-            least = least.min(now);
+            wait = LOOK;
             continue;
         }
         let trimmed = tokio::task::spawn_blocking(|| {
@@ -29,7 +34,7 @@ pub(super) async fn keep_giving_back() {
             resident()
         });
         let Ok(Some(after)) = trimmed.await else { return };
-        least = after;
+        wait = if now.saturating_sub(after) >= SLACK { LOOK } else { (2 * wait).min(REST) };
         tracing::debug!(before = now, after, "memory was given back");
     }
 }

@@ -60,15 +60,16 @@ impl Purse {
     /// Charges `bytes`, or refuses.
     pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let held = self.charge(bytes);
-        (self.excess() == 0).then_some(held)
+        (self.excess(1) == 0).then_some(held)
     }
 
     /// Charges as much of `want` as there is room for, halved until it fits, but at least [`LEAST`], which the
-    /// request has paid for and so is not charged.
+    /// request has paid for and so is not charged. Bodies leave half of what there is to further requests.
     pub(super) fn hold_some(self: &Arc<Self>, want: usize) -> Held {
         let mut size = want;
         while size > LEAST {
-            if let Some(held) = self.hold(size) {
+            let held = self.charge(size);
+            if self.excess(2) == 0 {
                 return held;
             }
             size /= 2;
@@ -82,11 +83,11 @@ impl Purse {
         Held { purse: Arc::clone(self), bytes, size: bytes }
     }
 
-    /// By how much this connection holds more than it may at the moment.
-    fn excess(&self) -> usize {
+    /// By how much this connection holds more than this part of what it may at the moment.
+    fn excess(&self, part: usize) -> usize {
         let HeldLimits { in_all, share, most } = self.budget.limits;
         let (own, all) = (self.held.load(Relaxed), self.budget.held.load(Relaxed));
-        own.saturating_sub(if all > in_all { share } else { most.max(share) })
+        own.saturating_sub(if all > in_all { share } else { most.max(share) } / part)
     }
 }
 
@@ -142,9 +143,10 @@ mod tests {
         let first = purses[0].hold_some(48 << 10);
         let second = purses[0].hold_some(48 << 10);
         let third = purses[0].hold_some(48 << 10);
-        assert_eq!([first.size, second.size, third.size], [48 << 10, 12 << 10, 3 << 10]);
+        assert_eq!([first.size, second.size, third.size], [24 << 10, 6 << 10, LEAST]);
         let rest: Vec<_> = (0..99).map(|_| purses[0].hold_some(48 << 10).size).collect();
         assert_eq!(rest, [LEAST; 99]);
         assert_eq!(purses[0].hold_some(5).size, 5, "no more than is wanted");
+        assert!(purses[0].hold(30 << 10).is_some(), "and half is left to requests");
     }
 }
