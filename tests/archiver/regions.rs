@@ -195,6 +195,7 @@ fn a_retry_that_could_not_do_it_does_not_say_success() {
     let lines = "retries = 0\ntimeout = \"2s\"\nconnect_timeout = \"1s\"";
     let larder = Larder::start(&format!("{}{}", upstream.settings(""), east.settings("us-east-1", lines)));
     larder.fetch(TARGET);
+    until("it is there", || location(&larder, TARGET).starts_with(&east.endpoint()));
     let id = east.keys().pop().unwrap();
     let request = format!("up/r/{REV}");
     let retry = || {
