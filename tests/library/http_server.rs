@@ -197,9 +197,9 @@ async fn a_client_that_never_reads_is_dropped() {
 async fn no_more_connections_than_there_is_room_for() {
     let server = start(Limits { connections: 2, ..Limits::default() }).await;
     let inside: Vec<_> = (0..2).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    // A request answered on each shows that it is inside, and the next keeps it busy.
+    // A request answered on each shows that it is inside, and the next, whose body is to come, keeps it busy.
     for mut stream in &inside {
-        let busy = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n";
+        let busy = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
         stream.write_all(busy).unwrap();
         let mut first = [0; 12];
         stream.read_exact(&mut first).unwrap();
