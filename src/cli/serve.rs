@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -52,13 +52,27 @@ pub(super) fn run(settings: &Settings, read: impl Fn() -> anyhow::Result<Setting
 }
 
 /// Ends the process a while after the grace, whatever its threads do. Nothing is lost: what they cooked
-/// goes back to the queue, as that of a process that was killed.
-fn end_after(grace: Duration) {
-    std::thread::spawn(move || {
-        std::thread::sleep(grace.saturating_add(AFTER_GRACE));
-        tracing::warn!("stopped while something was still waited for, a file system perhaps");
-        std::process::exit(0);
-    });
+/// goes back to the queue, as that of a process that was killed. Its thread is there from the beginning, for at
+/// the stop there may be no more to be had.
+struct LastResort(mpsc::Sender<Duration>);
+
+impl LastResort {
+    fn new() -> anyhow::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<Duration>();
+        let wait = move || {
+            let Ok(grace) = stopped.recv() else { return };
+            std::thread::sleep(grace.saturating_add(AFTER_GRACE));
+            tracing::warn!("stopped while something was still waited for, a file system perhaps");
+            std::process::exit(0);
+        };
+        std::thread::Builder::new().name("larder-stop".to_owned()).spawn(wait).context("cannot start a thread")?;
+        Ok(Self(stop))
+    }
+
+    fn end_after(&self, grace: Duration) {
+        // Its thread waits for this alone.
+        let _ = self.0.send(grace);
+    }
 }
 
 /// A thread for every two cores. A hit is the kernel's copying; twice the threads mostly wake each
@@ -72,6 +86,7 @@ async fn serve(
     read: impl Fn() -> anyhow::Result<Settings>,
     inherited: Vec<Inherited>,
 ) -> anyhow::Result<()> {
+    let last_resort = LastResort::new()?;
     // Listen first: clients that come while the rooms are opened wait in the backlog.
     let Doors { listeners, address } = open_doors(settings, inherited).await?;
     let base = base(settings, &address);
@@ -131,7 +146,7 @@ async fn serve(
         systemd::notify("STOPPING=1");
         tracing::info!("stopping; a second signal ends it at once");
         let _ = told.send(());
-        end_after(settings.stop_grace);
+        last_resort.end_after(settings.stop_grace);
         tokio::select! {
             _ = async { tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace)) } => {}
             () = either(&mut terminate, &mut interrupt) => {
