@@ -30,7 +30,7 @@ mod verify;
 
 use crate::config::{Raw, Settings};
 use crate::escaped::{self, Escaped, Lines};
-use crate::key::{BundleKey, Format, ParseError, Swhid};
+use crate::key::{BundleKey, Format, ParseError};
 use anyhow::Context;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use std::fmt::Display;
@@ -320,20 +320,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// A bundle as the command line names it: `swh:1:dir:<id>`, `directory/<id>` or
-/// `directory/<id>.tar`.
+/// `directory/<id>.tar`, with git's words for kinds, capitals and qualifiers as people write them.
 fn parse_bundle(text: &str) -> Result<BundleKey, ParseError> {
-    if text.contains(':') {
-        let swhid: Swhid = text.parse()?;
-        Ok(BundleKey::with_default_format(swhid.kind, swhid.id))
-    } else {
-        text.parse()
-    }
+    BundleKey::from_name(text).map(|(key, _)| key)
 }
 
-/// The format that the name of a bundle says, where it ends in one; else its kind's default is meant.
+/// The format that the name of a bundle, or its URL, says; none where its kind's default is meant.
 fn format_said(text: &str) -> Option<Format> {
-    let key: BundleKey = text.parse().ok().or_else(|| text.rsplit_once("/vault/")?.1.parse().ok())?;
-    text.ends_with(key.format().ext()).then(|| key.format())
+    let name = text.rsplit_once("/vault/").map_or(text, |(_, name)| name);
+    BundleKey::from_name(name).ok().filter(|(_, says_format)| *says_format).map(|(key, _)| key.format())
 }
 
 #[cfg(test)]
@@ -365,6 +360,9 @@ mod tests {
             (format!("directory/{id}"), None),
             (format!("https://example.org/vault/directory/{id}"), None),
             (format!("swh:1:dir:{id}"), None),
+            (format!("swh:1:dir:{id};path=/a.zip"), None),
+            (format!("swh:1:rev:{id}.zip;path=/a"), Some(Format::Zip)),
+            (format!("tree/{id}.tgz"), Some(Format::TarGz)),
         ] {
             assert_eq!(format_said(&text), said, "{text}");
         }

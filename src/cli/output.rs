@@ -9,8 +9,9 @@ use std::path::Path;
 /// The format that a file's name ends in, the longest that fits: `x.git.tar` is no `tar`.
 pub(super) fn format_of_name(path: &Path) -> Option<Format> {
     let name = path.file_name()?.to_str()?;
-    let fits = |format: &Format| name.strip_suffix(format.ext()).is_some_and(|stem| stem.ends_with('.'));
-    Format::ALL.into_iter().filter(fits).max_by_key(|format| format.ext().len())
+    let extensions = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
+    let mut said = extensions.filter(|ext| !ext.bytes().any(|byte| byte.is_ascii_uppercase()));
+    said.find_map(|ext| Format::from_spelling(ext).ok())
 }
 
 /// The format that is wanted, by what was said of it and by the name of the file; `None` where neither says.
@@ -51,6 +52,7 @@ mod tests {
             ("x.git.tar", Some(Format::GitTar)),
             ("a/v1.0.tar.gz", Some(Format::TarGz)),
             ("x.tar", Some(Format::Tar)),
+            ("v1.0.tgz", Some(Format::TarGz)),
             ("x.gz", None),
             ("zip", None),
             ("-", None),

@@ -1,7 +1,7 @@
 //! What is to be got, and where: from a URL of a larder, or a SWHID and a server, to a [`Target`].
 //! Pure.
 
-use crate::key::{BundleKey, Format, Swhid};
+use crate::key::{BundleKey, Format};
 use reqwest::Url;
 
 /// A bundle on a server.
@@ -21,11 +21,8 @@ impl Target {
         let (base, key) = if text.starts_with("http://") || text.starts_with("https://") {
             of_url(text, format)?
         } else {
-            let swhid: Swhid = text.parse().map_err(|error| format!("{text:?} is no URL, and {error}"))?;
-            let key = match format {
-                Some(format) => BundleKey::new(swhid.kind, swhid.id, format),
-                None => Ok(BundleKey::with_default_format(swhid.kind, swhid.id)),
-            };
+            let named = BundleKey::from_swhid(text).map_err(|error| format!("{text:?} is no URL, and {error}"))?;
+            let key = format.map_or(Ok(named), |format| BundleKey::new(named.kind(), named.id(), format));
             (server.ok_or(NO_SERVER)?.to_owned(), key.map_err(|error| error.to_string())?)
         };
         Ok(Self { base: check_server(&base)?, key })
@@ -80,7 +77,7 @@ pub fn check_server(text: &str) -> Result<String, String> {
 fn of_url(text: &str, format: Option<Format>) -> Result<(String, BundleKey), String> {
     let no_bundle = || format!("{text:?} is not the URL of a bundle: https://HOST/vault/KIND/ID.EXT");
     let (base, key) = text.rsplit_once("/vault/").ok_or_else(no_bundle)?;
-    let key: BundleKey = key.parse().map_err(|error| format!("{}: {error}", no_bundle()))?;
+    let (key, _) = BundleKey::from_name(key).map_err(|error| format!("{}: {error}", no_bundle()))?;
     match format {
         Some(format) if format != key.format() => {
             let other = BundleKey::new(key.kind(), key.id(), format).map_err(|error| error.to_string())?;

@@ -117,6 +117,26 @@ impl BundleKey {
         Self::spelled(swhid.kind, swhid.id, ext)
     }
 
+    /// Reads a bundle as people name it: a SWHID ([`BundleKey::from_swhid`]) or a kind and a segment
+    /// ([`BundleKey::from_spelling`]). Also gives whether the name says the format, or its kind's default is meant.
+    ///
+    /// ```
+    /// use larder::key::BundleKey;
+    /// let (key, says_format) = BundleKey::from_name("commit/4b825dc642cb6eb9a060e54bf8d69288fbee4904")?;
+    /// assert_eq!(key.to_string(), "revision/4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar.gz");
+    /// assert!(!says_format);
+    /// # Ok::<(), larder::key::ParseError>(())
+    /// ```
+    pub fn from_name(name: &str) -> Result<(Self, bool), ParseError> {
+        let named = name.split_once(';').map_or(name, |(named, _)| named);
+        let key = match named.split_once('/') {
+            _ if named.contains(':') => Self::from_swhid(name)?,
+            Some((kind, segment)) => Self::from_spelling(kind, segment)?,
+            None => return Err(ParseError::Key),
+        };
+        Ok((key, named.contains('.')))
+    }
+
     fn spelled(kind: ObjectKind, id: Sha1Git, ext: Option<&str>) -> Result<Self, ParseError> {
         match ext {
             None => Ok(Self::with_default_format(kind, id)),
