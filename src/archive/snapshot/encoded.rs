@@ -5,7 +5,7 @@ use crate::key::Sha1Git;
 use std::cmp::Ordering;
 
 /// A manifest as it is hashed, with where each branch begins: a branch is found in it without the others being
-/// unpacked. It takes little more than its bytes, a tenth of what a [`Manifest`] takes.
+/// unpacked. It takes little more than its bytes, a tenth of what a [`Manifest`](super::Manifest) takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     bytes: Vec<u8>,
@@ -14,7 +14,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Checks `bytes` as [`Manifest::decode`] does.
+    /// Checks `bytes` as [`Manifest::decode`](super::Manifest::decode) does.
     pub fn new(bytes: Vec<u8>) -> Result<Self, ManifestError> {
         if bytes.len() > MAX_MANIFEST {
             return Err(ManifestError::TooLarge);
