@@ -1,3 +1,5 @@
+//! Tables and stacks of tables: what git wrote, what nobody would write, and what is no table.
+
 use super::*;
 use proptest::prelude::*;
 
