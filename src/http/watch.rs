@@ -58,7 +58,7 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
             body_bytes: 64 * 1024,
-            streams: 64,
+            streams: 48,
             held: HeldLimits::default(),
             drain: Duration::from_secs(30),
         }

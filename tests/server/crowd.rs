@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const MOST: u64 = 400;
 
 /// Requests at once on one connection.
-const STREAMS: u32 = 64;
+const STREAMS: u32 = 48;
 
 fn connections(short: usize) -> usize {
     if std::env::var_os("LARDER_TEST_LONG").is_some() { 1024 } else { short }
