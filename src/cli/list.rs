@@ -1,7 +1,7 @@
 //! `larder list`: the bundles that are there, in order of id, a kind after the other, or sorted.
 //!
-//! Sorted, all rows that are listed are held at once, some 200 bytes each; with `--limit` no more than that
-//! many. In order of id nothing is held but a page.
+//! Sorted, all rows that are listed are held at once, some 200 bytes each; with `--limit` no more than a few
+//! times that many, or pages. In order of id nothing is held but a page.
 
 use super::rooms;
 use crate::bundle::Bundle;
@@ -66,10 +66,14 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
                 }
             } else {
                 held.extend(page);
-                keep_first(&mut held, args.sort, limit);
+                // Not at each page: to sort all of them again and again would take the square of their number.
+                if held.len() / 2 >= limit.max(PAGE as usize) {
+                    keep_first(&mut held, args.sort, limit);
+                }
             }
         }
     }
+    keep_first(&mut held, args.sort, limit);
     for bundle in &held {
         lines.show(bundle)?;
     }
