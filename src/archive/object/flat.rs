@@ -32,7 +32,7 @@ pub fn check_flat(entries: &[TreeEntry<'_>]) -> Result<(), FlatError> {
             if previous.name == entry.name {
                 return refuse("another entry has the same name");
             }
-            if order(previous, entry) != Ordering::Less {
+            if previous.git_order(entry) != Ordering::Less {
                 return refuse("it is out of order");
             }
         }
@@ -68,17 +68,6 @@ fn name_fault(name: &[u8]) -> Option<&'static str> {
         _ if is_dotgit(name) => Some("its name is a form of .git"),
         _ => None,
     }
-}
-
-/// Git's order: that of the bytes, a directory's name as if it ended in a slash.
-fn order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
-    let common = a.name.len().min(b.name.len());
-    let next = |entry: &TreeEntry<'_>| match entry.name.get(common) {
-        Some(byte) => *byte,
-        None if entry.kind == EntryKind::Directory => b'/',
-        None => 0,
-    };
-    a.name[..common].cmp(&b.name[..common]).then_with(|| next(a).cmp(&next(b)))
 }
 
 const QUOTED_BYTES: usize = 120;

@@ -9,6 +9,7 @@
 
 use super::ObjectType;
 use crate::key::Sha1Git;
+use std::cmp::Ordering;
 
 /// One entry of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,18 @@ impl TreeEntry<'_> {
     #[must_use]
     pub fn is_of_known_type(&self) -> bool {
         self.mode.len() <= KNOWN_DIGITS && matches!(value(self.mode) & !0o7777, DIRECTORY | FILE | SYMLINK | GITLINK)
+    }
+
+    /// Git's order of the entries of a tree: that of the bytes of names, a directory's as if it ended in a slash.
+    #[must_use]
+    pub fn git_order(&self, other: &TreeEntry<'_>) -> Ordering {
+        let common = self.name.len().min(other.name.len());
+        let next = |entry: &TreeEntry<'_>| match entry.name.get(common) {
+            Some(byte) => *byte,
+            None if entry.kind == EntryKind::Directory => b'/',
+            None => 0,
+        };
+        self.name[..common].cmp(&other.name[..common]).then_with(|| next(self).cmp(&next(other)))
     }
 }
 

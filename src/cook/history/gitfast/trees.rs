@@ -91,7 +91,7 @@ impl Trees {
                 }
                 (None, Some(_)) => Ordering::Greater,
                 (Some(_), None) => Ordering::Less,
-                (Some(old), Some(new)) => git_order(old, new),
+                (Some(old), Some(new)) => old.git_order(new),
             };
             let old = old.filter(|_| order.is_le()).inspect(|entry| pair.old.step(entry));
             let new = new.filter(|_| order.is_ge()).inspect(|entry| pair.new.step(entry));
@@ -168,17 +168,6 @@ pub(crate) fn check(content: &[u8]) -> Result<(), String> {
         }
     }
     object::check_flat(&entries).map_err(|error| error.to_string())
-}
-
-/// Git's order: that of the bytes, a directory's name as if it ended in a slash.
-fn git_order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
-    let common = a.name.len().min(b.name.len());
-    let next = |entry: &TreeEntry<'_>| match entry.name.get(common) {
-        Some(byte) => *byte,
-        None if entry.kind == EntryKind::Directory => b'/',
-        None => 0,
-    };
-    a.name[..common].cmp(&b.name[..common]).then_with(|| next(a).cmp(&next(b)))
 }
 
 /// Names that are `.gitmodules` on some filesystem; as a symlink git takes none of them since 2.48.
