@@ -10,10 +10,9 @@ mod search;
 pub use search::{Answer, Search};
 
 use crate::archive::snapshot::Manifest;
-use crate::key::{BundleKey, Format, Sha1Git};
-use crate::verify::{self, VerifyError};
+use crate::key::{BundleKey, Sha1Git};
+use crate::verify::{self, Input, VerifyError};
 use std::fs::File;
-use std::io::Seek as _;
 
 /// What a bundle is made of: its name says it, and for a snapshot its manifest.
 #[derive(Clone, Copy, Debug)]
@@ -31,22 +30,8 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// [`VerifyError`] when the file is not a bundle.
-pub fn in_file(key: &BundleKey, mut file: &File, is_wanted: impl Fn(&Sha1Git) -> bool) -> Result<bool, VerifyError> {
+pub fn in_file(key: &BundleKey, file: &File, is_wanted: impl Fn(&Sha1Git) -> bool) -> Result<bool, VerifyError> {
     let mut found = is_wanted(&key.id());
-    let mut seen = |id: &Sha1Git| found |= is_wanted(id);
-    file.rewind().map_err(VerifyError::Read)?;
-    match key.format() {
-        Format::Tar => drop(verify::flat_tar_ids(file, &mut seen)?),
-        Format::TarGz => drop(verify::flat_tar_gz_ids(file, &mut seen)?),
-        Format::TarZst => drop(verify::flat_tar_zst_ids(file, &mut seen)?),
-        Format::Zip => drop(verify::flat_zip_ids(file, &mut seen)?),
-        Format::Raw => {
-            let len = file.metadata().map_err(VerifyError::Read)?.len();
-            seen(&verify::raw(file, len)?);
-        }
-        Format::GitTar => drop(verify::git_tar_ids(file, &mut seen)?),
-        Format::Bundle => drop(verify::git_bundle_ids(file, &mut seen)?),
-        Format::Gitfast => drop(verify::gitfast_ids(file, &mut seen)?),
-    }
+    verify::bundle_ids(key.format(), Input::File(file), &mut |id| found |= is_wanted(id))?;
     Ok(found)
 }

@@ -1,6 +1,9 @@
 //! From a format to the function that reads it: the one place that knows all of them.
 
-use super::{History, VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip, git_bundle, git_tar, gitfast, raw};
+use super::gunzip::Gunzip;
+use super::source::Bare;
+use super::unzstd::Unzstd;
+use super::{History, Seen, VerifyError, git_bundle, git_tar, gitfast, raw, tar, zip};
 use crate::key::{Format, Sha1Git};
 use std::fs::File;
 use std::io::Read;
@@ -29,26 +32,42 @@ pub enum Input<'a> {
 /// # Errors
 /// [`VerifyError`]: the bytes are not those of a bundle in this format, or could not be read.
 pub fn bundle(format: Format, input: Input<'_>) -> Result<Checked, VerifyError> {
-    match format {
-        Format::TarGz => Ok(Checked::Directory(flat_tar_gz(input.stream()?)?)),
-        Format::Tar => Ok(Checked::Directory(flat_tar(input.stream()?)?)),
-        Format::TarZst => Ok(Checked::Directory(flat_tar_zst(input.stream()?)?)),
-        Format::Zip => Ok(Checked::Directory(flat_zip(input.file(format)?)?)),
+    bundle_ids(format, input, &mut |_| {})
+}
+
+/// The same, `seen` being told the id of each thing in it: contents, symlinks' targets, directories; of a
+/// history, of each object. Of a lossy `gitfast.gz` these are the ids of what it makes, which are not those of
+/// what it was made from.
+///
+/// # Errors
+/// As [`bundle`].
+pub fn bundle_ids(format: Format, input: Input<'_>, seen: Seen<'_>) -> Result<Checked, VerifyError> {
+    let directory = match format {
+        Format::TarGz => tar::directory(Gunzip::new(input.stream()?), seen),
+        Format::Tar => tar::directory(Bare(input.stream()?), seen),
+        Format::TarZst => tar::directory(Unzstd::new(input.stream()?), seen),
+        Format::Zip => zip::directory(input.file(format)?, seen),
         Format::Raw => {
             let file = input.file(format)?;
             let len = file.metadata().map_err(VerifyError::Read)?.len();
-            Ok(Checked::Content(raw(Input::File(file).stream()?, len)?))
+            let id = raw::content(Input::File(file).stream()?, len)?;
+            seen(&id);
+            return Ok(Checked::Content(id));
         }
-        Format::GitTar => Ok(Checked::History(git_tar(input.file(format)?)?)),
-        Format::Bundle => Ok(Checked::History(git_bundle(input.file(format)?)?)),
-        Format::Gitfast => Ok(Checked::History(gitfast(input.stream()?)?)),
-    }
+        Format::GitTar => return git_tar::read(input.file(format)?, seen).map(Checked::History),
+        Format::Bundle => return git_bundle::read(input.file(format)?, seen).map(Checked::History),
+        Format::Gitfast => return gitfast::ids(input.stream()?, seen).map(Checked::History),
+    };
+    directory.map(Checked::Directory)
 }
 
 /// Whether [`bundle`] can read this format from a stream.
 #[must_use]
 pub const fn is_streaming(format: Format) -> bool {
-    matches!(format, Format::TarGz | Format::Tar | Format::TarZst | Format::Gitfast)
+    match format {
+        Format::TarGz | Format::Tar | Format::TarZst | Format::Gitfast => true,
+        Format::Zip | Format::GitTar | Format::Bundle | Format::Raw => false,
+    }
 }
 
 impl<'a> Input<'a> {

@@ -27,8 +27,8 @@ mod unzstd;
 mod zip;
 
 pub use agreement::{Differs, agrees};
-pub use checked::{Checked, Input, bundle, is_streaming};
-pub use gitfast::{gitfast, gitfast_ids};
+pub use checked::{Checked, Input, bundle, bundle_ids, is_streaming};
+pub use gitfast::gitfast;
 pub use history::History;
 pub use proof::{MAX_PROOF, Proof, Proven};
 
@@ -49,43 +49,23 @@ pub type Seen<'s> = &'s mut dyn FnMut(&Sha1Git);
 /// assert!(larder::verify::flat_tar(&tar[..]).is_err());
 /// ```
 pub fn flat_tar(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    flat_tar_ids(input, &mut |_| {})
-}
-
-/// The same, `seen` being told the id of each thing in it: contents, symlinks' targets, directories.
-pub fn flat_tar_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
-    tar::directory(source::Bare(input), seen)
+    tar::directory(source::Bare(input), &mut |_| {})
 }
 
 /// The same for a `tar.gz` bundle, of which every byte counts too: what it holds is deflated again.
 pub fn flat_tar_gz(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    flat_tar_gz_ids(input, &mut |_| {})
-}
-
-/// [`flat_tar_ids`] of a `tar.gz` bundle.
-pub fn flat_tar_gz_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
-    tar::directory(gunzip::Gunzip::new(input), seen)
+    tar::directory(gunzip::Gunzip::new(input), &mut |_| {})
 }
 
 /// The same for a `tar.zst` bundle: what it holds is compressed again.
 pub fn flat_tar_zst(input: impl Read) -> Result<Sha1Git, VerifyError> {
-    flat_tar_zst_ids(input, &mut |_| {})
-}
-
-/// [`flat_tar_ids`] of a `tar.zst` bundle.
-pub fn flat_tar_zst_ids(input: impl Read, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
-    tar::directory(unzstd::Unzstd::new(input), seen)
+    tar::directory(unzstd::Unzstd::new(input), &mut |_| {})
 }
 
 /// The same for a `zip` bundle, which is read at two places at once: where its members are, and where
 /// its directory is. The file's own position does not matter.
 pub fn flat_zip(file: &File) -> Result<Sha1Git, VerifyError> {
-    flat_zip_ids(file, &mut |_| {})
-}
-
-/// [`flat_tar_ids`] of a `zip` bundle.
-pub fn flat_zip_ids(file: &File, seen: Seen<'_>) -> Result<Sha1Git, VerifyError> {
-    zip::directory(file, seen)
+    zip::directory(file, &mut |_| {})
 }
 
 /// The id of the content in a `raw` bundle of `len` bytes.
@@ -102,22 +82,12 @@ pub fn raw(input: impl Read, len: u64) -> Result<Sha1Git, VerifyError> {
 /// What a `git.tar` bundle holds: every id recomputed, its index and list of refs compared with its
 /// pack, and all that its refs lead to found in it.
 pub fn git_tar(file: &File) -> Result<History, VerifyError> {
-    git_tar_ids(file, &mut |_| {})
-}
-
-/// The same, `seen` being told the id of each object in it, whatever its type.
-pub fn git_tar_ids(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
-    git_tar::read(file, seen)
+    git_tar::read(file, &mut |_| {})
 }
 
 /// The same for a `bundle` bundle.
 pub fn git_bundle(file: &File) -> Result<History, VerifyError> {
-    git_bundle_ids(file, &mut |_| {})
-}
-
-/// [`git_tar_ids`] of a `bundle` bundle.
-pub fn git_bundle_ids(file: &File, seen: Seen<'_>) -> Result<History, VerifyError> {
-    git_bundle::read(file, seen)
+    git_bundle::read(file, &mut |_| {})
 }
 
 /// Why a bundle is not one.

@@ -29,12 +29,11 @@ use crate::archive::MAX_STRUCTURE;
 /// assert!(larder::verify::gitfast(&b"feature done\ndone\n"[..]).is_err(), "it is not in gzip");
 /// ```
 pub fn gitfast(input: impl Read) -> Result<History, VerifyError> {
-    gitfast_ids(input, &mut |_| {})
+    ids(input, &mut |_| {})
 }
 
-/// The same, `seen` being told the id of each object in it, whatever its type. Of a lossy stream these
-/// are the ids of what it makes, which are not those of what it was made from.
-pub fn gitfast_ids(input: impl Read, seen: Seen<'_>) -> Result<History, VerifyError> {
+/// The same, `seen` being told the id of each object in it.
+pub(super) fn ids(input: impl Read, seen: Seen<'_>) -> Result<History, VerifyError> {
     let mut cut = Cut { gunzip: Gunzip::new(input), units: Units::default(), fault: None };
     let found = Import::new(&mut cut).run(seen);
     match cut.fault.take().or_else(|| cut.gunzip.fault()) {

@@ -133,7 +133,7 @@ fn trees_of_any_mode_are_carried_with_what_git_finds_in_them() {
         let alone = commit(folder.path(), odd, &[]);
         let (file, _) = cook(folder.path(), &Subject::Revision(alone), Format::Bundle);
         let mut found = BTreeSet::new();
-        verify::git_bundle_ids(&file, &mut |id| {
+        verify::bundle_ids(Format::Bundle, verify::Input::File(&file), &mut |id| {
             found.insert(*id);
         })
         .unwrap();
