@@ -10,7 +10,7 @@ use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::cook::Control;
 use larder::cook::history::{Order, Subject, cook};
-use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use larder::key::{ObjectKind, Sha1Git, Swhid};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ fn cooked(repository: &Path, to: &Path) -> u64 {
         archive: &archive,
         swhid: Swhid { kind: ObjectKind::Snapshot, id: Sha1Git::NULL },
         subject: Subject::Snapshot(manifest(repository)),
-        format: Format::Gitfast,
+        format: larder::key::History::Gitfast,
         threads: 2,
         max_size: 1 << 40,
         lossy: true,

@@ -6,7 +6,7 @@ use super::task::{Fault, FaultCode, Fetched};
 use super::worker::Incoming;
 use super::{AnswerError, Archiver, blocking};
 use crate::catalogue::{Landed, Landing};
-use crate::key::{BundleKey, Format, ObjectKind};
+use crate::key::{BundleKey, ObjectKind};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -34,8 +34,7 @@ impl Archiver {
     fn land(&self, incoming: &Incoming, taken: TakenIn) -> Result<(), Fault> {
         let Incoming { job, immutable, moves, started, head } = incoming;
         let facts = taken.sealed.facts();
-        let content = BundleKey::new(ObjectKind::Content, taken.content, Format::Raw)
-            .expect("because a content has its bytes as a bundle");
+        let content = BundleKey::with_default_format(ObjectKind::Content, taken.content);
         let fetched = Fetched {
             content,
             size: facts.size,

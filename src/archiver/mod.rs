@@ -36,7 +36,7 @@ pub use fetched::FetchedArchive;
 pub use worker::Crew;
 
 use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
-use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
+use crate::key::{BundleKey, Flat, Sha1Git};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::time::Timestamp;
@@ -237,8 +237,7 @@ impl Archiver {
                 match &fetched.directory {
                     Err(reason) => return Ok(Found::Answer(Answer::NoDirectory(reason.clone()))),
                     Ok(directory) => {
-                        let key = BundleKey::new(ObjectKind::Directory, directory.id, Format::TarGz)
-                            .expect("because a tar.gz is made of every directory");
+                        let key = BundleKey::of_directory(directory.id, Flat::TarGz);
                         // Of no use without the archive, unless it was cooked before.
                         if shared.kitchen.store().get(&key)?.is_some()
                             || shared.kitchen.store().get(&fetched.content)?.is_some()

@@ -3,7 +3,7 @@
 use super::control::Reason;
 use crate::archive::ArchiveError;
 use crate::bundle::{Failure, FailureCode};
-use crate::key::{Format, Sha1Git};
+use crate::key::Sha1Git;
 use std::io;
 
 /// Why a cook ended without a bundle.
@@ -65,12 +65,6 @@ pub enum CookError {
     /// Who asked for it called it off.
     #[error("{0}")]
     Cancelled(Reason),
-    /// The format is none of a history.
-    #[error("no history is made as {format}")]
-    NotHistory {
-        /// The format.
-        format: Format,
-    },
     /// The system has no thread left for it.
     #[error("no thread can be started: {0}")]
     NoThread(io::Error),
@@ -95,7 +89,6 @@ impl CookError {
             Self::Output(cause) => (io_code(cause), format!("the bundle could not be written: {}", cause.kind())),
             Self::Cancelled(Reason::Timeout) => (FailureCode::Timeout, self.to_string()),
             Self::Cancelled(Reason::Stop) => return None,
-            Self::NotHistory { .. } => (FailureCode::Io, self.to_string()),
             Self::NoThread(cause) => (FailureCode::Io, format!("no thread could be started: {}", cause.kind())),
             Self::Panicked => (FailureCode::Io, "the cook broke off because of an internal error".to_owned()),
         };

@@ -11,7 +11,7 @@ use super::pipeline::Made;
 use super::segment::{Cutter, Job};
 use super::tarball::Member;
 use super::zstandard::Framer;
-use crate::key::Format;
+use crate::key::Flat;
 use std::io::Write;
 use std::path::Path;
 
@@ -22,10 +22,10 @@ pub(super) enum Cut {
 }
 
 impl Cut {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: Flat) -> Self {
         match format {
-            Format::Zip => Self::Zip(Batcher::default()),
-            _ => Self::Tar(Cutter::default()),
+            Flat::Zip => Self::Zip(Batcher::default()),
+            Flat::TarGz | Flat::Tar | Flat::TarZst => Self::Tar(Cutter::default()),
         }
     }
 
@@ -73,12 +73,12 @@ pub(super) enum Coder {
 }
 
 impl Coder {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: Flat) -> Self {
         match format {
-            Format::TarGz => Self::Deflate(Deflater::new(Level::Gzip)),
-            Format::Zip => Self::Deflate(Deflater::new(Level::Zip)),
-            Format::TarZst => Self::Frame(Framer::default()),
-            _ => Self::Plain,
+            Flat::TarGz => Self::Deflate(Deflater::new(Level::Gzip)),
+            Flat::Zip => Self::Deflate(Deflater::new(Level::Zip)),
+            Flat::TarZst => Self::Frame(Framer::default()),
+            Flat::Tar => Self::Plain,
         }
     }
 
@@ -104,11 +104,11 @@ pub(super) enum Binding {
 }
 
 impl Binding {
-    pub(super) fn new(format: Format, scratch: &Path) -> Self {
+    pub(super) fn new(format: Flat, scratch: &Path) -> Self {
         match format {
-            Format::TarGz => Self::Gzip(gzip::Sum::default()),
-            Format::Zip => Self::Zip(Box::new(Directory::new(scratch))),
-            _ => Self::Bare,
+            Flat::TarGz => Self::Gzip(gzip::Sum::default()),
+            Flat::Zip => Self::Zip(Box::new(Directory::new(scratch))),
+            Flat::Tar | Flat::TarZst => Self::Bare,
         }
     }
 

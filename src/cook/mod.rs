@@ -35,7 +35,7 @@ pub use raw::raw;
 pub use root::{Root, root};
 
 use crate::archive::Archive;
-use crate::key::Format;
+use crate::key::Flat;
 use std::io;
 use std::path::Path;
 
@@ -46,7 +46,7 @@ pub struct Order<'a> {
     /// What becomes `source/`.
     pub root: Root,
     /// The form of the bundle. Its bytes do not depend on anything below.
-    pub format: Format,
+    pub format: Flat,
     /// How many threads read and deflate, at least 1. One more walks, and the calling one writes.
     pub threads: usize,
     /// The most bytes that the tar stream may have; a zip, that of the same tree.

@@ -8,7 +8,7 @@ use super::shard::Suspicion;
 use super::{Check, Did, Error, Fault, Finding};
 use crate::bundle::FileFacts;
 use crate::catalogue::{Inspection, Shelved};
-use crate::key::{BundleKey, ObjectKind, Sha1Git};
+use crate::key::{BundleKey, Family, Sha1Git};
 use crate::store::{FILE_MODE, Seen, draft};
 use crate::time::Timestamp;
 use std::io;
@@ -126,7 +126,10 @@ impl Check<'_> {
         if seen.mtime != draft::mtime(&facts.blake3) {
             self.store.set_mtime(key, &facts.blake3)?;
         }
-        let root = directory.and_then(|id| BundleKey::new(ObjectKind::Directory, id, key.format()).ok());
+        let root = match key.format().family() {
+            Family::Flat(flat) => directory.map(|id| BundleKey::of_directory(id, flat)),
+            Family::History(_) | Family::Raw => None,
+        };
         if let Some(root) = root.filter(|root| root != key)
             && let Some(row) = inspection.shelved(&root)?
             && row.facts.is_some_and(|known| known.blake3 == facts.blake3)

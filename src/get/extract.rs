@@ -23,10 +23,7 @@ const MAX_PATH: usize = 4095;
 
 /// Refuses a place that is taken, and a format that is no folder.
 pub(super) fn check(folder: &Path, format: Format) -> Result<(), GetError> {
-    if !matches!(format, Format::Tar | Format::TarGz | Format::TarZst | Format::GitTar) {
-        let hint = if format == Format::Bundle { "; `git clone` takes it" } else { "" };
-        return Err(GetError::Refused(format!("a {format} bundle is not extracted{hint}: name another --format")));
-    }
+    reader(format)?;
     let taken = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -49,18 +46,30 @@ pub(super) fn extract(bundle: File, format: Format, folder: &Path) -> Result<(),
     // One further down, for its mode is to be as the umask says and a temporary folder's is not.
     let whole = beside.path().join("folder");
     fs::create_dir(&whole).map_err(local("make", &whole))?;
-    unpack(bundle, format, &whole).map_err(local("extract into", folder))?;
+    let reader = reader(format)?;
+    unpack(bundle, reader, &whole).map_err(local("extract into", folder))?;
     fs::rename(&whole, folder).map_err(local("make", folder))?;
     sync_folder(folder)
 }
 
-fn unpack(mut bundle: File, format: Format, folder: &Path) -> io::Result<()> {
-    bundle.rewind()?;
-    let stream: Box<dyn Read> = match format {
-        Format::TarGz => Box::new(GzDecoder::new(bundle)),
-        Format::TarZst => Box::new(zstd::stream::read::Decoder::new(bundle)?),
-        _ => Box::new(bundle),
+/// From a bundle to the tar in it.
+type Reader = fn(File) -> io::Result<Box<dyn Read>>;
+
+/// How the tar in a bundle of this format is read; an error where there is none.
+fn reader(format: Format) -> Result<Reader, GetError> {
+    let hint = match format {
+        Format::TarGz => return Ok(|bundle| Ok(Box::new(GzDecoder::new(bundle)))),
+        Format::TarZst => return Ok(|bundle| Ok(Box::new(zstd::stream::read::Decoder::new(bundle)?))),
+        Format::Tar | Format::GitTar => return Ok(|bundle| Ok(Box::new(bundle))),
+        Format::Bundle => "; `git clone` takes it",
+        Format::Zip | Format::Gitfast | Format::Raw => "",
     };
+    Err(GetError::Refused(format!("a {format} bundle is not extracted{hint}: name another --format")))
+}
+
+fn unpack(mut bundle: File, reader: Reader, folder: &Path) -> io::Result<()> {
+    bundle.rewind()?;
+    let stream = reader(bundle)?;
     let root = at::open(folder, FOLDER, Mode::empty())?;
     let mut tree = Tree { parent: (PathBuf::new(), root.try_clone()?), root };
     let mut top = None;

@@ -23,7 +23,7 @@ pub use client::Patience;
 pub use resolve::{Question, resolve};
 pub use target::{NO_SERVER, Target, check_server};
 
-use crate::key::{Family, ObjectKind};
+use crate::key::ObjectKind;
 use crate::verify::{MAX_PROOF, Proof};
 use client::{Client, Fault, Retries};
 use download::Downloaded;
@@ -239,7 +239,7 @@ async fn obtain(
 async fn proof(client: &Client, target: &Target, tell: &Tell<'_>) -> Result<Option<Proof>, GetError> {
     let key = target.key();
     let is_needed = match key.kind() {
-        ObjectKind::Revision | ObjectKind::Release => key.format().family() == Family::Flat,
+        ObjectKind::Revision | ObjectKind::Release => key.format().is_flat(),
         ObjectKind::Snapshot => true,
         ObjectKind::Directory | ObjectKind::Content => false,
     };

@@ -355,7 +355,6 @@ fn not_proven(error: &CookError) -> Response<Body> {
         CookError::Missing { .. } => Problem::new(StatusCode::NOT_FOUND, "no_such_object", failure.message),
         CookError::TooLarge { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", failure.message),
         CookError::Corrupt { .. }
-        | CookError::NotHistory { .. }
         | CookError::NotRepresentable { .. }
         | CookError::Hostile { .. }
         | CookError::Output(_)

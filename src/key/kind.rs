@@ -1,5 +1,9 @@
 //! [`ObjectKind`], [`Format`] and its [`Family`]: what bundles are made from, in which forms, and which of them go
 //! together.
+//!
+//! **No match on a format or a family has a `_` arm**, here or anywhere: where a new format is forgotten, larder
+//! does not compile. What makes or reads one family alone takes [`Flat`] or [`History`], so that it is never given
+//! another.
 
 use super::ParseError;
 use std::fmt;
@@ -112,11 +116,46 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Of one flat tree: the same for a directory and for a revision or release that leads to it.
-    Flat,
+    Flat(Flat),
     /// Of all that can be reached, with git's own objects.
-    History,
+    History(History),
     /// Of one content.
     Raw,
+}
+
+/// The formats of a flat tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flat {
+    /// [`Format::TarGz`].
+    TarGz,
+    /// [`Format::Tar`].
+    Tar,
+    /// [`Format::TarZst`].
+    TarZst,
+    /// [`Format::Zip`].
+    Zip,
+}
+
+/// The formats of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// [`Format::GitTar`].
+    GitTar,
+    /// [`Format::Bundle`].
+    Bundle,
+    /// [`Format::Gitfast`].
+    Gitfast,
+}
+
+impl From<Flat> for Format {
+    fn from(flat: Flat) -> Self {
+        match flat {
+            Flat::TarGz => Self::TarGz,
+            Flat::Tar => Self::Tar,
+            Flat::TarZst => Self::TarZst,
+            Flat::Zip => Self::Zip,
+        }
+    }
 }
 
 impl Format {
@@ -156,15 +195,23 @@ impl Format {
     /// of a pack depend on how the archive had its objects stored.
     #[must_use]
     pub const fn is_immutable(self) -> bool {
-        !matches!(self, Self::GitTar | Self::Bundle)
+        match self.family() {
+            Family::Flat(_) | Family::History(History::Gitfast) | Family::Raw => true,
+            Family::History(History::GitTar | History::Bundle) => false,
+        }
     }
 
     /// How this format is made.
     #[must_use]
     pub const fn family(self) -> Family {
         match self {
-            Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => Family::Flat,
-            Self::GitTar | Self::Bundle | Self::Gitfast => Family::History,
+            Self::TarGz => Family::Flat(Flat::TarGz),
+            Self::Tar => Family::Flat(Flat::Tar),
+            Self::TarZst => Family::Flat(Flat::TarZst),
+            Self::Zip => Family::Flat(Flat::Zip),
+            Self::GitTar => Family::History(History::GitTar),
+            Self::Bundle => Family::History(History::Bundle),
+            Self::Gitfast => Family::History(History::Gitfast),
             Self::Raw => Family::Raw,
         }
     }
@@ -172,18 +219,18 @@ impl Format {
     /// Whether this is a format of one flat tree.
     #[must_use]
     pub const fn is_flat(self) -> bool {
-        matches!(self.family(), Family::Flat)
+        matches!(self.family(), Family::Flat(_))
     }
 
     /// Whether a bundle in this format can be made of a `kind`.
     #[must_use]
     pub const fn is_of(self, kind: ObjectKind) -> bool {
         use ObjectKind::{Content, Directory, Release, Revision, Snapshot};
-        match self {
-            Self::TarGz | Self::Tar | Self::TarZst | Self::Zip => matches!(kind, Directory | Revision | Release),
-            Self::GitTar => matches!(kind, Directory | Revision | Release | Snapshot),
-            Self::Bundle | Self::Gitfast => matches!(kind, Revision | Release | Snapshot),
-            Self::Raw => matches!(kind, Content),
+        match self.family() {
+            Family::Flat(_) => matches!(kind, Directory | Revision | Release),
+            Family::History(History::GitTar) => matches!(kind, Directory | Revision | Release | Snapshot),
+            Family::History(History::Bundle | History::Gitfast) => matches!(kind, Revision | Release | Snapshot),
+            Family::Raw => matches!(kind, Content),
         }
     }
 

@@ -9,7 +9,7 @@ mod sha1git;
 mod spelling;
 mod swhid;
 
-pub use kind::{Family, Format, ObjectKind};
+pub use kind::{Family, Flat, Format, History, ObjectKind};
 pub use sha1git::Sha1Git;
 pub use spelling::is_download_name;
 pub use swhid::Swhid;
@@ -46,6 +46,12 @@ impl BundleKey {
     #[must_use]
     pub const fn with_default_format(kind: ObjectKind, id: Sha1Git) -> Self {
         Self { kind, id, format: kind.default_format() }
+    }
+
+    /// The key of a directory's flat bundle, of which those of revisions and releases are other names.
+    #[must_use]
+    pub fn of_directory(id: Sha1Git, flat: Flat) -> Self {
+        Self { kind: ObjectKind::Directory, id, format: flat.into() }
     }
 
     /// What the bundle is made from.

@@ -8,7 +8,7 @@ use crate::archive::{Archive as _, Blocks as _, Met, NotingArchive};
 use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Failed, Finished};
 use crate::cook::{self, Control, CookError, Root};
-use crate::key::{BundleKey, ObjectKind};
+use crate::key::{BundleKey, Family, Flat, ObjectKind};
 use crate::time::Timestamp;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,11 +79,10 @@ impl Kitchen {
         if self.cook_this(key)? {
             return Ok(true);
         }
+        let Some(flat) = other_name(key) else { return Ok(false) };
         match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
-            Ok(Some(Root::Directory(id))) if key.kind() != ObjectKind::Directory => {
-                BundleKey::new(ObjectKind::Directory, id, key.format()).map_or(Ok(false), |root| self.cook_this(&root))
-            }
-            _ => Ok(false),
+            Ok(Some(Root::Directory(id))) => self.cook_this(&BundleKey::of_directory(id, flat)),
+            Ok(Some(Root::File(_)) | None) | Err(_) => Ok(false),
         }
     }
 
@@ -153,13 +152,9 @@ impl Kitchen {
         if self.0.blocks.is_blocked(&key.id()) {
             return cook_failed(key, &CookError::Blocked { id: key.id() });
         }
-        if key.format().is_flat() && key.kind() != ObjectKind::Directory {
+        if let Some(flat) = other_name(&key) {
             match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
-                Ok(Some(Root::Directory(id))) => {
-                    let directory = BundleKey::new(ObjectKind::Directory, id, key.format())
-                        .expect("because every flat format is one of a directory");
-                    return self.hand_on(claim, &directory);
-                }
+                Ok(Some(Root::Directory(id))) => return self.hand_on(claim, &BundleKey::of_directory(id, flat)),
                 Ok(Some(Root::File(_))) => {}
                 Ok(None) => return absent(key),
                 Err(error) => return cook_failed(key, &error),
@@ -251,6 +246,14 @@ impl Kitchen {
 fn outdated(key: BundleKey) -> Outcome {
     tracing::info!(%key, "something was blocked meanwhile; it is cooked anew");
     Outcome::GivenBack
+}
+
+/// The format of a bundle that is but another name of its directory's: a flat one of a revision or a release.
+fn other_name(key: &BundleKey) -> Option<Flat> {
+    match key.format().family() {
+        Family::Flat(flat) => (key.kind() != ObjectKind::Directory).then_some(flat),
+        Family::History(_) | Family::Raw => None,
+    }
 }
 
 fn absent(key: BundleKey) -> Outcome {

@@ -38,16 +38,16 @@ impl From<CookError> for Unmade {
 impl Kitchen {
     /// Writes the bundle of `key` to `out`. Blocking.
     pub(super) fn make(&self, key: &BundleKey, bench: &Bench<'_>, out: &mut dyn Write) -> Result<Cooked, Unmade> {
-        let (limits, format) = (self.0.limits(), key.format());
+        let limits = self.0.limits();
         let Bench { archive, scratch, room, control } = *bench;
         let (threads, max_size) = (limits.cook_threads, limits.max_bundle_size);
-        let cooked = match format.family() {
+        let cooked = match key.format().family() {
             Family::Raw => cook::raw(archive, &key.id(), max_size, control, out)?,
-            Family::Flat => {
+            Family::Flat(format) => {
                 let root = cook::root(&mut *archive.reader(), key.kind(), &key.id())?.ok_or(Unmade::Absent)?;
                 cook::cook(&cook::Order { archive, root, format, threads, max_size, scratch, control }, out)?
             }
-            Family::History => {
+            Family::History(format) => {
                 let (subject, lossy) = (self.subject(key, archive)?, limits.gitfast_lossy);
                 let swhid = key.swhid();
                 let order = history::Order {

@@ -92,9 +92,9 @@ impl Resolved {
         let files = of(ObjectKind::Directory, self.directory).or(of(ObjectKind::Content, self.content));
         let history = of(ObjectKind::Release, self.release).or(of(ObjectKind::Revision, self.revision));
         let found = match format.map(Format::family) {
-            Some(Family::History) if !below => history.or(files),
-            Some(Family::Flat) | None if !below => files.or(history),
-            Some(Family::History | Family::Flat | Family::Raw) | None => files,
+            Some(Family::History(_)) if !below => history.or(files),
+            Some(Family::Flat(_)) | None if !below => files.or(history),
+            Some(Family::History(_) | Family::Flat(_) | Family::Raw) | None => files,
         };
         let (kind, id) = found.ok_or(ParseError::Key)?;
         match format {

@@ -55,7 +55,7 @@ impl<'a> Search<'a> {
         if self.wanted.contains(&key.id()) {
             return Ok(Answer::Holds);
         }
-        let history = key.format().family() == Family::History;
+        let history = matches!(key.format().family(), Family::History(_));
         let mut work: Vec<Child> = match key.kind() {
             ObjectKind::Content => Vec::new(),
             ObjectKind::Directory => vec![(key.id(), ObjectType::Tree)],

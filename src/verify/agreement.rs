@@ -97,11 +97,10 @@ fn directory_of(file: &Sha1Git) -> Result<Sha1Git, VerifyError> {
 
 /// What is to be known of every `gitfast.gz` that differs.
 fn unless_lossy(format: Format) -> &'static str {
-    match format {
-        Format::Gitfast => {
-            " (a bundle whose status says lossy makes other ids than those it was made from, so nothing can verify it)"
-        }
-        _ => "",
+    if format == Format::Gitfast {
+        " (a bundle whose status says lossy makes other ids than those it was made from, so nothing can verify it)"
+    } else {
+        ""
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn manifest(history: &History, format: Format, id: &Sha1Git) -> Optio
 
 /// What HEAD may be in the manifest, the likeliest first.
 fn guesses(history: &History, format: Format) -> Box<dyn Iterator<Item = Option<Target>> + '_> {
+    use Format::{Bundle, GitTar, Gitfast, Raw, Tar, TarGz, TarZst, Zip};
     let alias = |name: &[u8]| Some(Target::Alias(name.to_vec()));
     let at = |id: &Sha1Git| Some(Target::Object(ObjectKind::Revision, *id));
     let unborn = UNBORN.into_iter().filter(|name| !history.refs.iter().any(|one| one.0 == *name)).map(alias);
@@ -55,7 +56,7 @@ fn guesses(history: &History, format: Format) -> Box<dyn Iterator<Item = Option<
             let last = history.refs.last().filter(|(_, target)| target == id).map(|(name, _)| alias(name));
             Box::new(last.into_iter().chain([at(id)]))
         }
-        (None, Format::Gitfast) => {
+        (None, Gitfast) => {
             let is_usual = |name: &[u8]| UNBORN.contains(&name);
             let commits = || history.refs.iter().filter(|(_, id)| kind(history, id) == ObjectKind::Revision);
             let usual = commits().filter(move |(name, _)| is_usual(name)).map(move |(name, _)| alias(name));
@@ -63,7 +64,8 @@ fn guesses(history: &History, format: Format) -> Box<dyn Iterator<Item = Option<
             let detached = commits().map(move |(_, id)| at(id));
             Box::new(usual.chain([None]).chain(others).chain(detached).chain(unborn))
         }
-        (None, _) => Box::new([None].into_iter().chain(unborn)),
+        // These say where HEAD points, or hold no history.
+        (None, GitTar | Bundle | TarGz | Tar | TarZst | Zip | Raw) => Box::new([None].into_iter().chain(unborn)),
     }
 }
 

@@ -15,18 +15,23 @@ mod zip;
 
 use larder::archive::Archive;
 use larder::cook::{Control, CookError, Cooked, Order, Root, cook};
-use larder::key::{Format, Sha1Git};
+use larder::key::{Family, Flat, Format, Sha1Git};
 use larder::verify::{VerifyError, flat_tar, flat_tar_gz, flat_tar_zst, flat_zip};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+pub(crate) fn flat(format: Format) -> Flat {
+    let Family::Flat(flat) = format.family() else { panic!("{format} holds no tree") };
+    flat
+}
 
 /// Cooks into memory.
 fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> Result<(Vec<u8>, Cooked), CookError> {
     let mut out = Vec::new();
     let control = Control::default();
     let scratch = &std::env::temp_dir();
-    let order = Order { archive, root, format, threads, max_size: 1 << 40, scratch, control: &control };
+    let order = Order { archive, root, format: flat(format), threads, max_size: 1 << 40, scratch, control: &control };
     let cooked = cook(&order, &mut out)?;
     assert_eq!(control.progress().total, Some(cooked.tar_size));
     assert_eq!(control.progress().done, cooked.tar_size);
@@ -47,7 +52,7 @@ fn verified(format: Format, bytes: &[u8]) -> Result<Sha1Git, VerifyError> {
             file.write_all(bytes).unwrap();
             flat_zip(&file)
         }
-        other => panic!("{other} holds no tree"),
+        Format::GitTar | Format::Bundle | Format::Gitfast | Format::Raw => panic!("{format} holds no tree"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::common::process::Start as _;
 use crate::common::server::Server;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::catalogue::{Access, Catalogue};
-use larder::key::{BundleKey, Family, Format, ObjectKind};
+use larder::key::{BundleKey, Format, ObjectKind};
 use larder::verify::{self, Input, Proof};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -73,7 +73,7 @@ fn bundles(fixture: &Fixture, folder: &Path) -> Vec<Bundle> {
             assert_eq!(server.cook(&key.to_string())["status"], "done", "{key}");
             let path = folder.join(key.file_name());
             fs::write(&path, server.get(&format!("/vault/{key}")).body).unwrap();
-            let proof = (kind != ObjectKind::Directory && format.family() == Family::Flat).then(|| {
+            let proof = (kind != ObjectKind::Directory && format.is_flat()).then(|| {
                 let proof = folder.join(format!("{}.proof", key.file_name()));
                 let answer = server.get(&format!("/vault/{kind}/{id}/proof"));
                 assert_eq!(answer.status, 200, "{key}");
@@ -115,7 +115,7 @@ fn what_differs_what_is_damaged_and_what_cannot_be_read_have_exit_codes_of_their
     let folder = TempDir::new().unwrap();
     for bundle in bundles(&fixture("plain"), folder.path()) {
         let swhid = bundle.key.swhid().to_string();
-        let is_flat = bundle.key.format().family() == Family::Flat;
+        let is_flat = bundle.key.format().is_flat();
         let other = "swh:1:dir:4b825dc642cb6eb9a060e54bf8d69288fbee4904";
         let differs = verify(&[bundle.path.to_str().unwrap(), other], None);
         assert_eq!(differs.code, 4, "{}: {}", bundle.key, differs.err);

@@ -4,7 +4,7 @@ use super::super::error::Fault as SqlFault;
 use super::super::row::unsigned;
 use crate::archiver::task::Fetched;
 use crate::bundle::FileFacts;
-use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
+use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::Row;
 use std::time::Duration;
@@ -130,8 +130,7 @@ impl PlacementJob {
 }
 
 pub(super) fn content(row: &Row<'_>, column: usize) -> Result<BundleKey, SqlFault> {
-    let id = Sha1Git::from_bytes(row.get(column)?);
-    BundleKey::new(ObjectKind::Content, id, Format::Raw).map_err(|_| SqlFault::Row("a placement is of no content"))
+    Ok(BundleKey::with_default_format(ObjectKind::Content, Sha1Git::from_bytes(row.get(column)?)))
 }
 
 pub(super) fn read(row: &Row<'_>) -> Result<Placement, SqlFault> {

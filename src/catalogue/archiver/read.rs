@@ -4,7 +4,7 @@ use super::super::row::{collect, execute, first, unsigned};
 use super::super::{Catalogue, CatalogueError, clock, error::Fault as SqlFault};
 use crate::archiver::request::{AliasKey, Wanted};
 use crate::archiver::task::{Alias, Directory, Drift, Fault, FaultCode, Fetched, State, Task};
-use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
+use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row};
 use std::time::Duration;
@@ -140,8 +140,7 @@ fn read_alias(row: &Row<'_>) -> Result<Alias, SqlFault> {
     let fetched = match id(7)? {
         None => None,
         Some(content) => Some(Fetched {
-            content: BundleKey::new(ObjectKind::Content, content, Format::Raw)
-                .map_err(|_| SqlFault::Row("an alias is of no content"))?,
+            content: BundleKey::with_default_format(ObjectKind::Content, content),
             size: unsigned(row, 8)?,
             media_type: row.get(9)?,
             file_name: row.get(10)?,

@@ -30,7 +30,7 @@ pub use refs::{Head, LeftOut, Made, Ref, Refs, refs};
 use super::{Control, CookError, Cooked};
 use crate::archive::Archive;
 use crate::archive::snapshot::Manifest;
-use crate::key::{Format, Sha1Git, Swhid};
+use crate::key::{History, Sha1Git, Swhid};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -56,7 +56,7 @@ pub struct Order<'a> {
     /// The object itself.
     pub subject: Subject,
     /// The form of the bundle.
-    pub format: Format,
+    pub format: History,
     /// How many threads read and resolve, at least 1.
     pub threads: usize,
     /// The most bytes that the pack, or the stream before it is deflated, may have.
@@ -89,10 +89,9 @@ fn notes(refs: &Refs) -> Vec<String> {
 pub fn cook(order: &Order<'_>, out: &mut dyn Write) -> Result<Cooked, CookError> {
     let refs = refs(&mut *order.archive.reader(), &order.subject)?;
     let cooked = match order.format {
-        Format::GitTar => git_tar::cook(order, &refs, out)?,
-        Format::Bundle => git_bundle::cook(order, &refs, out)?,
-        Format::Gitfast => gitfast::cook(order, &refs, out)?,
-        format => return Err(CookError::NotHistory { format }),
+        History::GitTar => git_tar::cook(order, &refs, out)?,
+        History::Bundle => git_bundle::cook(order, &refs, out)?,
+        History::Gitfast => gitfast::cook(order, &refs, out)?,
     };
     let notes = notes(&refs).into_iter().chain(cooked.notes).collect();
     Ok(Cooked { notes, ..cooked })

@@ -5,7 +5,7 @@ use super::{FLAT, bundle};
 use larder::archive::{Archive, ObjectType};
 use larder::bundle::FailureCode;
 use larder::cook::{Control, CookError, Order, Reason, Root, cook, root};
-use larder::key::{Format, ObjectKind, Sha1Git};
+use larder::key::{Flat, Format, ObjectKind, Sha1Git};
 use std::io;
 
 fn refusal(archive: &Memory, root: Sha1Git) -> String {
@@ -22,7 +22,7 @@ fn refusal(archive: &Memory, root: Sha1Git) -> String {
 fn cook_within(archive: &dyn Archive, root: Sha1Git, max_size: u64) -> Result<u64, CookError> {
     let control = Control::default();
     let (root, scratch) = (Root::Directory(root), &std::env::temp_dir());
-    let order = Order { archive, root, format: Format::TarGz, threads: 2, max_size, scratch, control: &control };
+    let order = Order { archive, root, format: Flat::TarGz, threads: 2, max_size, scratch, control: &control };
     cook(&order, &mut io::sink()).map(|cooked| cooked.tar_size)
 }
 
@@ -213,7 +213,7 @@ fn a_cancelled_cook_and_a_full_disk_end_it_in_the_middle() {
         let order = Order {
             archive: &archive,
             root: Root::Directory(root),
-            format,
+            format: super::flat(format),
             threads: 2,
             max_size: 1 << 40,
             scratch,

@@ -7,7 +7,7 @@ use larder::archive::snapshot::{Manifest, Target};
 use larder::archive::{Archive, Reader};
 use larder::cook::history::{self, Subject};
 use larder::cook::{self, Control, Root, proof};
-use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use larder::key::{Family, Format, ObjectKind, Sha1Git, Swhid};
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -95,7 +95,7 @@ impl Source {
         let order = cook::Order {
             archive: &self.archive,
             root: Root::Directory(self.id("root")),
-            format,
+            format: crate::format::flat(format),
             threads: 1,
             max_size: 1 << 30,
             scratch: &scratch,
@@ -107,6 +107,7 @@ impl Source {
 
     fn history(&self, subject: &Subject, format: Format) -> Vec<u8> {
         let Subject::Revision(id) = subject else { panic!("a seed is of a revision") };
+        let Family::History(format) = format.family() else { panic!("{format} is of no history") };
         let (mut out, scratch) = (Vec::new(), std::env::temp_dir());
         let order = history::Order {
             archive: &self.archive,

@@ -9,7 +9,7 @@ use larder::archive::object::hash;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::cook::history::{Order, Subject, cook};
 use larder::cook::{Control, CookError, Cooked};
-use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use larder::key::{ObjectKind, Sha1Git, Swhid};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -142,7 +142,7 @@ pub(crate) fn cooked(paths: &[&Path], subject: &Subject, how: &How) -> Result<(V
         archive: &archive,
         swhid: Swhid { kind: ObjectKind::Snapshot, id: Sha1Git::NULL },
         subject: subject.clone(),
-        format: Format::Gitfast,
+        format: larder::key::History::Gitfast,
         threads: how.threads,
         max_size: how.max_size,
         lossy: how.lossy,

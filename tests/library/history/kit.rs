@@ -5,7 +5,7 @@ use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::cook::history::{self, Order, Subject};
 use larder::cook::{Control, CookError, Cooked};
-use larder::key::{Format, ObjectKind, Sha1Git, Swhid};
+use larder::key::{Family, Format, ObjectKind, Sha1Git, Swhid};
 use std::fs::{self, File};
 use std::io::{Seek as _, Write};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,7 @@ pub(crate) fn cook_within(
     room: &dyn Fn(u64) -> std::io::Result<()>,
     out: &mut dyn Write,
 ) -> Result<Cooked, CookError> {
+    let Family::History(format) = format.family() else { panic!("{format} is of no history") };
     let scratch = TempDir::new().unwrap();
     let archive = GitArchive::new(vec![archive.to_owned()]).unwrap().with_scratch(scratch.path().to_owned());
     let order = Order {

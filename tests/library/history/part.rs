@@ -133,7 +133,7 @@ fn cook_with(repository: &Path, room: &dyn Fn(u64) -> io::Result<()>, control: &
     let archive = GitArchive::new(vec![repository.to_owned()]).unwrap();
     let subject = part(repository);
     let (swhid, scratch) = (swhid(&subject), scratch.path());
-    let (format, max_size) = (Format::Bundle, 1 << 40);
+    let (format, max_size) = (larder::key::History::Bundle, 1 << 40);
     let order =
         Order { archive: &archive, swhid, subject, format, threads: 2, max_size, lossy: false, scratch, room, control };
     let mut out = Vec::new();
