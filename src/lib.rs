@@ -5,12 +5,12 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `address` `time` `key` `bundle` `limits` `escaped` | plain data |
-//! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, task, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 0 | `address` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
+//! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
-//! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` | the work; still blocking |
-//! | 4 | `kitchen` `archiver` | tokio from here up |
-//! | 5 | `http` `get` | statuses, headers, bodies; the client of another larder |
+//! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
+//! | 4 | `kitchen` `archiver` `get` | tokio from here up |
+//! | 5 | `http` | statuses, headers, answers; of commands only `serve` knows it |
 //! | 6 | `cli` `config` `main` | wiring |
 //!
 //! # Invariants
@@ -26,11 +26,13 @@ pub mod access;
 pub mod address;
 pub mod archive;
 pub mod archiver;
+pub mod bodies;
 pub mod bundle;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod cook;
+pub mod digest;
 pub mod escaped;
 pub mod fsck;
 pub mod gc;
@@ -42,5 +44,6 @@ pub mod limits;
 pub mod origins;
 pub mod store;
 pub mod sweep;
+pub mod task;
 pub mod time;
 pub mod verify;

@@ -6,9 +6,9 @@
 use super::pattern::fits;
 use super::resolve::{Guarded, PrivateAddress};
 use super::source::Source;
-use super::task::{Fault, FaultCode};
 use super::tls;
 use crate::address::is_public;
+use crate::task::{Fault, FaultCode};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };

@@ -11,7 +11,6 @@
 //! one lookup.
 
 use super::structure::{self, Blobs, Packing};
-use super::task::Alias;
 use super::tree::{Members, Top};
 use crate::archive::object::{self, Hasher};
 use crate::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
@@ -19,6 +18,7 @@ use crate::catalogue::Catalogue;
 use crate::key::Sha1Git;
 use crate::kitchen::{Kitchen, Reservation, Space};
 use crate::store::Store;
+use crate::task::Alias;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};

@@ -2,11 +2,11 @@
 //! the transaction in which its task succeeds.
 
 use super::sink::{self, Expected, Piece, TakenIn};
-use super::task::{Fault, FaultCode, Fetched};
 use super::worker::Incoming;
 use super::{AnswerError, Archiver, blocking};
 use crate::catalogue::{Landed, Landing};
 use crate::key::{BundleKey, ObjectKind};
+use crate::task::{Fault, FaultCode, Fetched};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

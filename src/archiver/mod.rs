@@ -26,7 +26,6 @@ pub mod settings;
 mod sink;
 pub mod source;
 pub mod structure;
-pub mod task;
 mod template;
 mod tls;
 pub mod tree;
@@ -39,16 +38,16 @@ use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
 use crate::key::{BundleKey, Flat, Sha1Git};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
+use crate::task::{Alias, Fault, FaultCode, Fetched, State, Task, Wanted, task_id};
 use crate::time::Timestamp;
 use placement::{Placement, Places};
-use request::{Ask, AskError, Wanted};
+use request::{Ask, AskError};
 use settings::Missing;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use task::{Alias, Fault, FaultCode, Fetched, State, Task};
 use tokio::sync::{Notify, watch};
 
 /// What waits for longer than this waits anew, and says RETRY.
@@ -274,7 +273,7 @@ impl Archiver {
     fn order(&self, catalogue: &Catalogue, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {
         let shared = &*self.0;
         let host = shared.settings.sources.get(&wanted.source).map(source::Source::host).unwrap_or_default();
-        let id = task::task_id(&wanted.rev, random());
+        let id = task_id(&wanted.rev, random());
         let now = Timestamp::now();
         let order = catalogue.order_fetch(wanted, host, &id, shared.settings.max_waiting, remember, now)?;
         if let TaskOrder::Queued(_) = order {

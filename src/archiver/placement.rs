@@ -4,12 +4,12 @@
 use super::media;
 use super::region::{self, Regions};
 use super::settings;
-use super::task::Fetched;
 use crate::bundle::FileFacts;
 use crate::catalogue::{Placed, Placement as Row, PlacementState};
 use crate::key::{BundleKey, is_download_name};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
+use crate::task::Fetched;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fs::File;

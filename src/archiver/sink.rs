@@ -3,13 +3,13 @@
 //! more than a few pieces.
 
 use super::structure::{self, Packing, StructureError};
-use super::task::{Directory, Fault, FaultCode};
 use super::tree::Top;
 use crate::archive::ObjectType;
 use crate::archive::object::Hasher;
 use crate::key::Sha1Git;
 use crate::kitchen::Reservation;
 use crate::store::{Sealed, Store};
+use crate::task::{Directory, Fault, FaultCode};
 use bytes::{Buf, Bytes};
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};

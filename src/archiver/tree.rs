@@ -6,8 +6,8 @@
 //! a device, or two members of one name has no tree; [`Members`] keeps why.
 
 use crate::archive::object::{self, ObjectType, TreeEntry};
-use crate::archiver::task::Directory;
 use crate::key::Sha1Git;
+use crate::task::Directory;
 use serde::{Deserialize, Serialize};
 
 /// What all names together may take of memory, each with what it costs besides.

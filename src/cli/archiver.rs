@@ -4,13 +4,13 @@
 
 use super::{list, rooms};
 use crate::archiver::Archiver;
-use crate::archiver::request::{self, Wanted};
+use crate::archiver::request;
 use crate::archiver::source::Source;
-use crate::archiver::task::{Alias, Fetched, State, Task};
 use crate::catalogue::{Access, Catalogue, Placement, PlacementState, TaskOrder};
 use crate::config::Settings;
 use crate::escaped::Escaped;
 use crate::store::Store;
+use crate::task::{Alias, Fetched, State, Task, Wanted};
 use crate::time::Timestamp;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;

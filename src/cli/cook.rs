@@ -3,10 +3,10 @@
 
 use super::named::Named;
 use super::{output, parse_bundle, rooms};
+use crate::bodies::status_body;
 use crate::bundle::Status;
 use crate::config::Settings;
 use crate::cook::Unit;
-use crate::http::status_body::status_body;
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError};
 use crate::origins::Repositories;

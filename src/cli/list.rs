@@ -4,9 +4,9 @@
 //! times that many, or pages. In order of id nothing is held but a page.
 
 use super::rooms;
+use crate::bodies::{Base, status_body};
 use crate::bundle::Bundle;
 use crate::config::Settings;
-use crate::http::status_body::{Base, status_body};
 use crate::key::ObjectKind;
 use bytesize::ByteSize;
 use std::cmp::Reverse;

@@ -1,10 +1,10 @@
 //! `larder origin`: the repositories that are mirrored by URL, and what visits of them found.
 
 use super::rooms;
+use crate::bodies::origin_body;
 use crate::catalogue::{Credential, Origin};
 use crate::config::Settings;
 use crate::escaped::Escaped;
-use crate::http::origins::origin_body;
 use crate::key::{ObjectKind, Swhid};
 use crate::origins::{DEFAULT_USER, OriginError, Origins, UrlError, Visited};
 use crate::time::Timestamp;

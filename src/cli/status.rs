@@ -1,9 +1,10 @@
 //! `larder status`: where one bundle stands.
 
 use super::{list, parse_bundle, rooms};
+use crate::bodies::status_body;
 use crate::bundle::Bundle;
 use crate::config::Settings;
-use crate::http::status_body::status_body;
+use crate::digest::hex;
 use crate::key::BundleKey;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
@@ -39,8 +40,8 @@ fn describe(key: &BundleKey, bundle: Option<&Bundle>) -> String {
     };
     field("swhid", Some(key.swhid().to_string()));
     field("size", bundle.file.map(|file| format!("{} ({} bytes)", ByteSize(file.size), file.size)));
-    field("blake3", bundle.file.map(|file| crate::http::status_body::hex(&file.blake3)));
-    field("sha256", bundle.sha256.map(|digest| crate::http::status_body::hex(&digest)));
+    field("blake3", bundle.file.map(|file| hex(&file.blake3)));
+    field("sha256", bundle.sha256.map(|digest| hex(&digest)));
     field("asked for", Some(bundle.created_at.to_string()));
     field("cooked", bundle.done_at.map(|at| at.to_string()));
     field("last access", bundle.last_access_at.map(|at| at.to_string()));

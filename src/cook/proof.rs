@@ -4,10 +4,12 @@
 
 use super::error::CookError;
 use super::root::follow;
-use crate::archive::snapshot::Manifest;
+use crate::archive::snapshot::{MAX_MANIFEST, Manifest};
 use crate::archive::{ObjectType, Reader};
 use crate::key::{ObjectKind, Sha1Git};
-use crate::verify::MAX_PROOF;
+
+/// The most bytes of a proof: one manifest, commit or tag of the largest size, and a little more.
+pub const MAX_PROOF: usize = MAX_MANIFEST + (1 << 20);
 
 /// The proof of a revision or a release; of a directory it is empty.
 ///

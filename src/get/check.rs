@@ -1,6 +1,6 @@
 //! Whether what was downloaded is what was asked for: the server's own digest, then the ids. Blocking.
 
-use crate::http::static_file::repr_digest;
+use crate::digest::repr_digest;
 use crate::key::BundleKey;
 use crate::verify::{self, Input, Proof};
 use sha2::{Digest as _, Sha256};

@@ -3,9 +3,9 @@
 //! no header more than they had.
 
 use super::body::Body;
-use super::status_body::Base;
 use crate::archiver::request::{Ask, AskError};
 use crate::archiver::{Answer, AnswerError, Archiver, Report};
+use crate::bodies::Base;
 use crate::key::BundleKey;
 use crate::kitchen::{Kitchen, OrderError};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
@@ -231,7 +231,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archiver::task::State;
+    use crate::task::State;
 
     fn bytes(response: Response<Body>) -> Vec<u8> {
         let Body::Full(bytes) = response.into_body() else { panic!("it has a body in memory") };

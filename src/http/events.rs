@@ -9,7 +9,7 @@
 use super::body::Body;
 use super::places::{Client, Places};
 use super::problem::Problem;
-use super::status_body::{Base, status_body};
+use crate::bodies::{Base, status_body};
 use crate::bundle::Status;
 use crate::key::BundleKey;
 use crate::kitchen::{Following, Kitchen};

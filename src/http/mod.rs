@@ -39,7 +39,6 @@ pub mod route;
 pub mod server;
 mod spelled;
 pub mod static_file;
-pub mod status_body;
 pub mod vault;
 mod watch;
 

@@ -10,6 +10,7 @@ use super::digests::FileId;
 use super::etag::Validator;
 use super::problem::Problem;
 use super::range::{self, ByteRange, Selection};
+use crate::digest::repr_digest;
 use crate::key::BundleKey;
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -246,26 +247,6 @@ fn boundary() -> String {
     format!("{:020x}", u128::from_be_bytes(random) >> 48)
 }
 
-/// A SHA-256 as `Repr-Digest` has it (RFC 9530 section 3).
-pub(crate) fn repr_digest(sha256: &[u8; 32]) -> String {
-    format!("sha-256=:{}:", base64(sha256))
-}
-
-/// RFC 4648 section 4, which structured fields use for bytes (RFC 9651 section 3.3.5).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit > group.len() { '=' } else { char::from(DIGITS[index as usize]) });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,12 +330,5 @@ mod tests {
         let response = request(&Method::GET, &[("range", "bytes=0-1,50-60,-1")]).response;
         assert_eq!(response.headers()[header::CONTENT_LENGTH], response.body().size().to_string());
         assert_ne!(boundary(), boundary());
-    }
-
-    #[test]
-    fn base64_is_that_of_rfc_4648_section_10() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
     }
 }

@@ -18,7 +18,7 @@ use super::ready::ready;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed};
 use super::route::{self, Route, RouteError, SavedAs};
 use super::static_file::{self, Meta};
-use super::status_body::{Base, StatusBody, status_body};
+use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};

@@ -26,11 +26,12 @@ mod units;
 mod unzstd;
 mod zip;
 
+pub use crate::cook::proof::MAX_PROOF;
 pub use agreement::{Differs, agrees};
 pub use checked::{Checked, Input, bundle, bundle_ids, is_streaming};
 pub use gitfast::gitfast;
 pub use history::History;
-pub use proof::{MAX_PROOF, Proof, Proven};
+pub use proof::{Proof, Proven};
 
 use crate::key::{Format, Sha1Git};
 use std::fs::File;

@@ -7,12 +7,10 @@
 
 use super::VerifyError;
 use crate::archive::object::{ObjectType, commit_tree, hash, tag_target};
-use crate::archive::snapshot::{MAX_MANIFEST, Manifest};
+use crate::archive::snapshot::Manifest;
+use crate::cook::proof::MAX_PROOF;
 use crate::key::{ObjectKind, Sha1Git, Swhid};
 use std::io::Read;
-
-/// The most bytes of a proof: one manifest, commit or tag of the largest size, and a little more.
-pub const MAX_PROOF: usize = MAX_MANIFEST + (1 << 20);
 
 /// The most objects of a proof: the tags that a cook follows, and a commit.
 const MAX_OBJECTS: usize = 65;

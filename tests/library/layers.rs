@@ -1,5 +1,6 @@
-//! Keeps the layers of `src/lib.rs`: a room imports from its own layer or from below, rooms of layer 2
-//! are ignorant of each other, layers 0 and 1 do no I/O, and tokio and hyper are named from layer 4 up.
+//! Keeps the layers of `src/lib.rs`: a room imports from its own layer or from below, of another folder only what
+//! may import all of that folder; rooms of layer 2 are ignorant of each other, layers 0 and 1 do no I/O, tokio and
+//! hyper are named from layer 4 up, and no two folders import each other, by however many others between.
 //!
 //! Reads the source as text: every path that starts with `crate`, `super`, `std` or an async crate, in an
 //! import or in the midst of code, outside comments, strings and what is `#[cfg(test)]`. `checker_*`
@@ -7,6 +8,7 @@
 
 mod tokens;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use tokens::tokens;
@@ -14,11 +16,13 @@ use tokens::tokens;
 /// Every room and its layer; the longest path that fits a module decides.
 const LAYERS: &[(&str, u8)] = &[
     ("address", 0),
+    ("digest", 0),
     ("time", 0),
     ("key", 0),
     ("bundle", 0),
     ("limits", 0),
     ("escaped", 0),
+    ("task", 0),
     ("archive::object", 1),
     ("archive::snapshot", 1),
     ("archive::git::reftable", 1),
@@ -33,7 +37,6 @@ const LAYERS: &[(&str, u8)] = &[
     ("archiver::settings", 1),
     ("archiver::source", 1),
     ("archiver::structure", 1),
-    ("archiver::task", 1),
     ("archiver::template", 1),
     ("archiver::tree", 1),
     ("archive", 2),
@@ -46,14 +49,18 @@ const LAYERS: &[(&str, u8)] = &[
     ("sweep", 3),
     ("access", 3),
     ("origins", 3),
+    ("bodies", 3),
     ("kitchen", 4),
     ("archiver", 4),
+    ("get", 4),
     ("http", 5),
-    ("get", 5),
     ("cli", 6),
     ("config", 6),
     ("main", 6),
 ];
+
+/// What only these may import: the command that starts the server is all that knows of the server.
+const ONLY: &[(&str, &str)] = &[("http", "cli::serve")];
 
 /// The lowest layer that may name one of [`ASYNC`].
 const ASYNC_LAYER: u8 = 4;
@@ -74,6 +81,19 @@ fn imports_point_down_only() {
     assert!(files.len() > 15, "found the source of {} modules only", files.len());
     let found = violations(&files);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+    let circle = circle(&files);
+    assert!(circle.is_empty(), "folders in a circle: {}", circle.join(" -> "));
+}
+
+#[test]
+fn checker_finds_circles_of_folders() {
+    let case =
+        |files: &[(&str, &str)]| circle(&files.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect::<Vec<_>>());
+    let (cook, verify) = (("cook/a.rs", "use crate::verify::x;"), ("verify/mod.rs", "use crate::{gc::y, key};"));
+    assert!(case(&[cook, verify, ("gc.rs", "use super::key;")]).is_empty());
+    let found = case(&[cook, verify, ("gc.rs", "fn f() { crate::cook::z() }")]);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!((found.first(), found.contains(&"gc".to_owned())), (found.last(), true), "{found:?}");
 }
 
 #[test]
@@ -101,6 +121,9 @@ fn checker_finds_what_is_planted() {
         ("key.rs", "#[cfg(test)] mod tests { } use crate::cli;", "imports cli (layer 6)"),
         ("key.rs", "fn f<'a>(x: &'a str) { crate::cli::run('\\'') }", "imports cli (layer 6)"),
         ("main.rs", "mod inner { use crate::shelf; }", "imports shelf, which is in no layer"),
+        ("catalogue/read.rs", "use crate::archiver::request::Ask;", "imports archiver::request of archiver (layer 4)"),
+        ("get/check.rs", "use crate::http::range::x;", "imports http::range of http (layer 5)"),
+        ("cli/list.rs", "use crate::http::vault;", "imports http, as only cli::serve may"),
     ];
     for (path, text, expected) in cases {
         let found = violations(&[(path.to_owned(), text.to_owned())]);
@@ -130,6 +153,7 @@ fn checker_passes_what_is_allowed() {
         ("key.rs", "mod a { use super::ParseError; }"),
         ("archive/object/hash.rs", "pub(super) fn f() {} pub(in crate::archive) fn g() {}"),
         ("http/conditional.rs", "use hyper::header::{self, HeaderName}; use hyper::{HeaderMap, Method};"),
+        ("cli/serve.rs", "use crate::http::server;"),
         ("key.rs", "fn hyperbole() {} struct Tokio; use my_hyper::x; let hyper = 1;"),
     ];
     for (path, text) in cases {
@@ -192,8 +216,48 @@ fn judge(module: &[String], layer: u8, target: &[String]) -> Option<String> {
     if target_layer > layer {
         return Some(format!("imports {target_room} (layer {target_layer})"));
     }
+    let folder = |path: &[String]| room(&path[..1]).map_or(0, |(_, layer)| layer);
+    if folder(target) > folder(module) {
+        return Some(format!("imports {target_room} of {first} (layer {})", folder(target)));
+    }
+    if let Some((_, only)) =
+        ONLY.iter().find(|(room, only)| room == first && module[0] != *room && module.join("::") != *only)
+    {
+        return Some(format!("imports {first}, as only {only} may"));
+    }
     let sibling = target_layer == 2 && layer == 2 && module.first() != Some(first);
     sibling.then(|| format!("imports its sibling {target_room}"))
+}
+
+/// Folders that import each other in a circle, the first again as the last; empty when there are none.
+fn circle(files: &[(String, String)]) -> Vec<String> {
+    let tests = test_modules(files);
+    let mut below = BTreeMap::<String, BTreeSet<String>>::new();
+    for (path, text) in files {
+        let module = module_of(path);
+        if module.is_empty() || tests.iter().any(|test| module.starts_with(test)) {
+            continue;
+        }
+        let targets = imports(&module, &without_tests(&tokens(text)).0);
+        let rooms = targets.into_iter().filter_map(|target| target.into_iter().next());
+        below.entry(module[0].clone()).or_default().extend(rooms.filter(|room| *room != module[0]));
+    }
+    // Whoever imports nothing that is left is in no circle: what stays when they are taken away is.
+    while let Some(free) = below.keys().find(|room| below[*room].iter().all(|next| !below.contains_key(next))).cloned()
+    {
+        below.remove(&free);
+    }
+    let mut way: Vec<String> = below.keys().take(1).cloned().collect();
+    while let Some(next) =
+        way.last().and_then(|last| below[last].iter().find(|next| below.contains_key(*next))).cloned()
+    {
+        let begin = way.iter().position(|room| *room == next);
+        way.push(next);
+        if let Some(begin) = begin {
+            return way.split_off(begin);
+        }
+    }
+    way
 }
 
 /// The room a module path lies in, and its layer.

@@ -406,7 +406,7 @@ fn sha_256_follows_behind_and_is_told_by_repr_digest() {
     };
     let bundle = vault.server.get(&format!("/vault/{key}"));
     let sha256: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(&bundle.body).into();
-    let hex = larder::http::status_body::hex(&sha256);
+    let hex = larder::digest::hex(&sha256);
     assert_eq!(status["sha256"], hex);
     let digest = bundle.header("repr-digest").expect("it is known now");
     assert!(digest.starts_with("sha-256=:") && digest.ends_with("=:"), "{digest}");

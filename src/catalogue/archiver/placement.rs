@@ -2,9 +2,9 @@
 
 use super::super::error::Fault as SqlFault;
 use super::super::row::unsigned;
-use crate::archiver::task::Fetched;
 use crate::bundle::FileFacts;
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
+use crate::task::Fetched;
 use crate::time::Timestamp;
 use rusqlite::Row;
 use std::time::Duration;

@@ -4,9 +4,8 @@ use super::super::super::{Access, TaskOrder};
 use super::super::placement::PlacementState;
 use super::super::{Landed, Landing};
 use super::*;
-use crate::archiver::request::Wanted;
-use crate::archiver::task::Fetched;
 use crate::key::{Format, ObjectKind, Sha1Git};
+use crate::task::{Fetched, Wanted};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -3,8 +3,7 @@
 use super::super::row::{self, collect, execute, first};
 use super::super::{Catalogue, CatalogueError, clock, error::Fault as SqlFault};
 use super::{cut, read};
-use crate::archiver::request::Wanted;
-use crate::archiver::task::{Alias, Fault, FaultCode, State};
+use crate::task::{Alias, Fault, FaultCode, State, Wanted};
 use crate::time::Timestamp;
 use rusqlite::Connection;
 use std::time::Duration;

@@ -2,9 +2,8 @@
 
 use super::super::row::{collect, execute, first, unsigned};
 use super::super::{Catalogue, CatalogueError, clock, error::Fault as SqlFault};
-use crate::archiver::request::{AliasKey, Wanted};
-use crate::archiver::task::{Alias, Directory, Drift, Fault, FaultCode, Fetched, State, Task};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
+use crate::task::{Alias, AliasKey, Directory, Drift, Fault, FaultCode, Fetched, State, Task, Wanted};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row};
 use std::time::Duration;

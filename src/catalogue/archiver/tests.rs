@@ -2,9 +2,8 @@
 
 use super::super::{Access, Catalogue};
 use super::*;
-use crate::archiver::request::Wanted;
-use crate::archiver::task::{Directory, FaultCode};
 use crate::key::{Format, ObjectKind};
+use crate::task::{Directory, FaultCode, Wanted};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -1,35 +1,12 @@
-//! The status body: what larder says of one bundle, in JSON. Owns its fields and the absolute URLs
-//! in it; of a cook it knows its progress, of the kitchen and the catalogue nothing.
+//! The status body: what larder says of one bundle. Owns its fields; of a cook it knows its progress, of the
+//! kitchen and the catalogue nothing.
 
+use super::Base;
 use crate::bundle::{Bundle, Status};
 use crate::cook::Progress;
+use crate::digest::hex;
 use crate::key::BundleKey;
 use serde::Serialize;
-use std::fmt::Write as _;
-
-/// The URL of larder's root, from which every absolute URL is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base(String);
-
-impl Base {
-    /// `public_url` without a trailing slash, and the root path (empty, or `/like/this`).
-    #[must_use]
-    pub fn new(public_url: &str, root_path: &str) -> Self {
-        Self(format!("{}{root_path}", public_url.trim_end_matches('/')))
-    }
-
-    /// The absolute URL of a bundle.
-    #[must_use]
-    pub fn bundle(&self, key: &BundleKey) -> String {
-        format!("{}/vault/{key}", self.0)
-    }
-
-    /// The absolute URL of `path`, which begins with a slash.
-    #[must_use]
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
-    }
-}
 
 /// The status body, in the order in which it is written.
 #[derive(Debug, Serialize)]
@@ -111,15 +88,6 @@ pub fn status_body<'a>(
         lossy: done.is_some_and(|bundle| bundle.remarks.lossy),
         links: Links { status: format!("{url}/status"), cook: url.clone(), bundle: url },
     }
-}
-
-/// A digest in lower-case hexadecimal.
-#[must_use]
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

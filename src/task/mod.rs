@@ -1,6 +1,10 @@
-//! A task of the Archiver, what it fetched or why it could not: plain data that the catalogue keeps.
+//! A task of the Archiver, what it is to fetch, what it fetched or why it could not: plain data, which the Archiver
+//! makes and the catalogue keeps.
 
-use super::request::Wanted;
+mod wanted;
+
+pub use wanted::{AliasKey, Wanted};
+
 use crate::key::{BundleKey, Sha1Git};
 use crate::time::Timestamp;
 use std::fmt;
