@@ -44,8 +44,9 @@ pub trait Archive: Send + Sync {
     /// A handle for one thread. Cheap: what is expensive is shared behind it.
     fn reader(&self) -> Box<dyn Reader>;
 
-    /// A number that changes when an object of this id may have appeared since. Costs a few
-    /// `stat`s at most, for it is asked to keep a remembered absence honest.
+    /// A number that changes when an object of this id may have appeared since, asked before an absence that is
+    /// remembered is believed. It may block for as long as a few `stat`s or the look-up of one row take, and searches
+    /// nothing. What cannot be told gives the number of an archive that has nothing yet.
     fn stamp(&self, id: &Sha1Git) -> u64;
 }
 
@@ -72,8 +73,8 @@ pub trait Reader: Send {
     /// when the object is not a blob.
     fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError>;
 
-    /// Makes it remember more of what it reads, some 32 MiB, for who reads objects in the order of a
-    /// history rather than of one tree. It says nothing of what comes back.
+    /// A hint that objects will be read in the order of a history rather than of one tree: the cache of bases of
+    /// deltas may grow, to some 32 MiB. What comes back is the same.
     fn widen(&mut self) {}
 
     /// Where the object is, or `None` when the archive has not got it. Nothing of it is read.

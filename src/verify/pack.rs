@@ -4,8 +4,9 @@
 use super::VerifyError;
 use crate::archive::git::fault::{Fault, corrupt};
 use crate::archive::git::inflate::{Pieces, Stream};
-use crate::archive::git::{EntryKind, parse_entry};
+use crate::archive::git::parse_entry;
 use crate::archive::object;
+use crate::archive::packed::EntryKind;
 use crate::archive::{ObjectType, object::tree_entries};
 use crate::cook::history::ids::IdMap;
 use crate::cook::history::index::Indexed;

@@ -5,8 +5,9 @@ use super::cache::BaseCache;
 use super::delta;
 use super::fault::{Fault, check_size, corrupt};
 use super::inflate;
-use super::pack::{Entry, EntryKind, Pack};
+use super::pack::Pack;
 use super::packs::{Packs, Place};
+use crate::archive::packed::{Entry, EntryKind};
 use crate::archive::{Header, MAX_STRUCTURE, MAX_WHOLE_BLOB, ObjectType};
 
 /// Git makes chains of 4,095 at most. One that is longer is taken for a cycle, which deltas that

@@ -19,9 +19,10 @@
 //! | `refs`, `ref_files` | the repositories, and what their refs point to |
 //! | `reftable`, `stack` | refs that are no files: one table; all tables of a repository |
 //!
-//! The indexes and packs are mapped by gitoxide, which also knows their layout; entries are decoded
-//! here, for its own decoder allocates what a header claims and follows alternates wherever they
-//! lead.
+//! gitoxide knows the layout of indexes and packs, whose bytes are mapped here. Entries are decoded here too: its decoder
+//! holds an object, its bases and their deltas in memory, so a bound on that refuses an object which here goes through
+//! scratch files; and histories and `verify` resolve packs that are no files of a repository with the same parts.
+//! Alternates are followed here, for a repository may name any folder of the machine.
 
 mod cache;
 mod chain;
@@ -47,7 +48,7 @@ mod shared;
 mod stack;
 mod watch;
 
-pub(crate) use pack::{EntryKind, Pack, parse_entry};
+pub(crate) use pack::parse_entry;
 pub use refs::{RefTarget, Repository};
 
 use super::{Archive, ArchiveError, Reader};

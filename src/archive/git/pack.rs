@@ -7,7 +7,8 @@ use super::fault::{Fault, corrupt};
 use super::map::{Mapping, Tear, map};
 use super::open::{self, Unopened};
 use super::served::Served;
-use crate::archive::ObjectType;
+use crate::archive::packed::{Entry, EntryKind, SourcePack};
+use crate::archive::{ArchiveError, ObjectType};
 use crate::key::Sha1Git;
 use gix_pack::{data, index};
 use sha1::{Digest as _, Sha1};
@@ -78,23 +79,6 @@ impl Checked {
     }
 }
 
-/// The header of an entry.
-pub(crate) struct Entry {
-    pub(crate) kind: EntryKind,
-    /// The inflated length in bytes: of the object, or of the delta's instructions.
-    pub(crate) size: u64,
-    /// Where the deflated data begins.
-    pub(crate) data: u64,
-}
-
-pub(crate) enum EntryKind {
-    Object(ObjectType),
-    /// A delta on the entry at this offset.
-    OffsetDelta(u64),
-    /// A delta on this object.
-    IdDelta(Sha1Git),
-}
-
 impl Pack {
     /// The pack with this `.pack` file, which is not opened yet.
     pub(super) fn new(path: PathBuf, identity: Identity, served: Arc<Served>) -> Self {
@@ -102,10 +86,6 @@ impl Pack {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let (index, sound, data) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         Self { serial, path, identity, served, index, sound, data }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -130,17 +110,6 @@ impl Pack {
     /// Opens the pack's own index: a multi-pack index may have answered so far.
     pub(super) fn open_index(&self) -> Result<(), Fault> {
         self.index().map(drop)
-    }
-
-    /// Calls `visit` with each id of the index and where its entry begins. The index is open: see
-    /// [`PackedEntry`](crate::archive::PackedEntry).
-    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(&Sha1Git, u64)) {
-        if let Some(Some((index, _))) = self.index.get() {
-            for entry in index.iter() {
-                let id = entry.oid.as_slice().first_chunk().expect("because the index has ids of SHA-1");
-                visit(&Sha1Git::from_bytes(*id), entry.pack_offset);
-            }
-        }
     }
 
     /// All of the pack from `offset` to its trailing checksum.
@@ -203,6 +172,38 @@ impl Pack {
         let opened = data::File::from_data(map, self.path.clone(), gix_hash::Kind::Sha1);
         let opened = opened.map_err(|_| corrupt("its pack is not a pack"))?;
         Ok(&self.data.get_or_init(|| (opened, tear)).0)
+    }
+}
+
+impl SourcePack for Pack {
+    fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn header(&self, offset: u64, id: &Sha1Git) -> Result<Entry, ArchiveError> {
+        self.entry(offset).map_err(|fault| fault.of(*id))
+    }
+
+    fn between(&self, start: u64, end: u64) -> Option<&[u8]> {
+        let length = usize::try_from(end.checked_sub(start)?).ok()?;
+        self.bytes(start).ok()?.get(..length)
+    }
+
+    fn end(&self) -> Option<u64> {
+        Some(u64::try_from(self.bytes(0).ok()?.len()).expect("because a length fits"))
+    }
+
+    fn each_entry(&self, visit: &mut dyn FnMut(&Sha1Git, u64)) {
+        if let Some(Some((index, _))) = self.index.get() {
+            for entry in index.iter() {
+                let id = entry.oid.as_slice().first_chunk().expect("because the index has ids of SHA-1");
+                visit(&Sha1Git::from_bytes(*id), entry.pack_offset);
+            }
+        }
     }
 }
 

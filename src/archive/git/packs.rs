@@ -17,6 +17,7 @@ use super::open::{self, Unopened};
 use super::pack::{Checked, Identity, Pack, damaged};
 use super::served::Served;
 use super::watch::Watch;
+use crate::archive::packed::SourcePack as _;
 use crate::key::Sha1Git;
 use gix_pack::multi_index;
 use std::collections::HashMap;

@@ -10,7 +10,7 @@ use super::reach::Seen;
 use super::refs::Made;
 use super::resolve::{Entry, NONE};
 use super::search::Better;
-use crate::archive::git::EntryKind;
+use crate::archive::packed::EntryKind;
 use crate::archive::{Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::cook::{Control, CookError};
 use crate::key::Sha1Git;
@@ -134,7 +134,7 @@ impl Writer<'_> {
     fn copy(&mut self, at: u32) -> Result<bool, CookError> {
         let Some(packed) = self.plan.packed(at) else { return Ok(false) };
         let (id, seen) = &self.plan.objects[at as usize];
-        let source = packed.pack.entry(packed.offset, id)?;
+        let source = packed.pack.header(packed.offset, id)?;
         let base = match source.kind {
             EntryKind::Object(found) if found == seen.object_type => NONE,
             // What it is said to be is not what it is: reading it will say so.
@@ -144,7 +144,7 @@ impl Writer<'_> {
                 base => base,
             },
         };
-        let Some(deflated) = packed.pack.bytes(source.data, packed.end) else { return Ok(false) };
+        let Some(deflated) = packed.pack.between(source.data, packed.end) else { return Ok(false) };
         self.begin(seen.object_type, source.size, base)?;
         self.sink.put(deflated)?;
         Ok(true)

@@ -8,12 +8,12 @@
 use super::forest;
 use super::reach::{Reached, Seen};
 use super::resolve::NONE;
-use crate::archive::git::EntryKind;
-use crate::archive::packed::SourcePack;
+use crate::archive::packed::{EntryKind, SourcePack};
 use crate::archive::{Place, Reader};
 use crate::cook::{Control, CookError};
 use crate::key::Sha1Git;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// In no pack.
 const NOWHERE: u32 = u32::MAX;
@@ -47,14 +47,14 @@ struct Spot {
 
 #[derive(Clone)]
 struct Source {
-    pack: SourcePack,
+    pack: Arc<dyn SourcePack>,
     /// Whether it is used in part.
     in_part: bool,
 }
 
 /// Where an object lies in a pack.
 pub(super) struct Packed<'a> {
-    pub(super) pack: &'a SourcePack,
+    pub(super) pack: &'a dyn SourcePack,
     pub(super) offset: u64,
     pub(super) end: u64,
     /// Whether the pack is used in part.
@@ -82,8 +82,8 @@ impl Plan {
             spots.push(match place {
                 Place::Elsewhere => Spot { pack: NOWHERE, offset: 0 },
                 Place::Packed(entry) => {
-                    let pack = *numbers.entry(entry.serial()).or_insert_with(|| {
-                        packs.push(Source { pack: entry.pack(), in_part: false });
+                    let pack = *numbers.entry(entry.pack().serial()).or_insert_with(|| {
+                        packs.push(Source { pack: Arc::clone(entry.pack()), in_part: false });
                         index(packs.len() - 1)
                     });
                     Spot { pack, offset: entry.offset() }
@@ -109,11 +109,11 @@ impl Plan {
             let number = self.spots[group[0] as usize].pack as usize;
             let Some(Source { pack, .. }) = self.packs.get(number).cloned() else { continue };
             let offsets: Vec<_> = group.iter().map(|at| self.spots[*at as usize].offset).collect();
-            let (ends, left_out) = ends(&pack, &offsets);
-            self.packs[number].in_part = self.leaves_out(&pack, &offsets, left_out);
+            let (ends, left_out) = ends(&*pack, &offsets);
+            self.packs[number].in_part = self.leaves_out(&*pack, &offsets, left_out);
             for ((at, end), offset) in group.iter().zip(ends).zip(&offsets) {
                 go_on(control)?;
-                let base = match pack.entry(*offset, &self.objects[*at as usize].0)?.kind {
+                let base = match pack.header(*offset, &self.objects[*at as usize].0)?.kind {
                     EntryKind::Object(_) => None,
                     EntryKind::OffsetDelta(base) => Some(offsets.binary_search(&base).ok().map(|base| group[base])),
                     EntryKind::IdDelta(base) => Some(self.find(&base).map(index).filter(|base| {
@@ -134,13 +134,13 @@ impl Plan {
 
     /// Whether more of a pack is left out than [`PART`] says. An entry whose object is copied from
     /// elsewhere is not.
-    fn leaves_out(&self, pack: &SourcePack, offsets: &[u64], left_out: usize) -> bool {
+    fn leaves_out(&self, pack: &dyn SourcePack, offsets: &[u64], left_out: usize) -> bool {
         let most = (offsets.len() + left_out) / PART;
         if left_out <= most {
             return false;
         }
         let mut missed = 0;
-        pack.each_entry(|id, offset| {
+        pack.each_entry(&mut |id, offset| {
             if missed <= most && offsets.binary_search(&offset).is_err() && self.find(id).is_none() {
                 missed += 1;
             }
@@ -152,7 +152,7 @@ impl Plan {
     pub(super) fn packed(&self, at: u32) -> Option<Packed<'_>> {
         let Spot { pack, offset } = self.spots[at as usize];
         let Source { pack, in_part } = self.packs.get(pack as usize)?;
-        Some(Packed { pack, offset, end: self.ends[at as usize], in_part: *in_part })
+        Some(Packed { pack: &**pack, offset, end: self.ends[at as usize], in_part: *in_part })
     }
 
     /// Its type, and the name that it is known by.
@@ -204,10 +204,10 @@ fn rank(packs: &mut [Source]) -> Vec<u32> {
 
 /// Where the entries at `offsets`, which are in order, end: where the next entry of the pack begins,
 /// wanted or not. An index does not say, so all of it is looked at. And how many are not wanted.
-fn ends(pack: &SourcePack, offsets: &[u64]) -> (Vec<u64>, usize) {
+fn ends(pack: &dyn SourcePack, offsets: &[u64]) -> (Vec<u64>, usize) {
     let mut ends = vec![pack.end().unwrap_or(0); offsets.len()];
     let mut left_out = 0;
-    pack.each_entry(|_, next| {
+    pack.each_entry(&mut |_, next| {
         let before = offsets.partition_point(|offset| *offset < next);
         left_out += usize::from(offsets.get(before) != Some(&next));
         if let Some(end) = before.checked_sub(1).and_then(|at| ends.get_mut(at)) {
