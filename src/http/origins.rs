@@ -3,7 +3,7 @@
 
 use super::answer::{blocking, json, plain, reading};
 use super::body::Body;
-use super::pages::{Listing, Rows};
+use super::pages::{Listing, row};
 use super::places::Client;
 use super::problem::Problem;
 use super::refused::{busy, not_opened, not_ordered, unavailable};
@@ -18,6 +18,7 @@ use crate::kitchen::{Kitchen, OrderError};
 use crate::origins::{Remote, Resolved, resolve};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use std::cmp::Reverse;
 
 /// The media type of a proof.
 const PROOF: &str = "application/x-larder-proof";
@@ -70,18 +71,13 @@ impl Vault {
             Ok(end) => end,
             Err(error) => return unavailable(&error),
         };
-        let more = end.as_ref().filter(|(_, more)| *more);
-        let next = more.map(|(last, _)| self.base.url(&format!("/origins?limit={limit}&cursor={}", escaped(last))));
-        let rows = Origins {
-            kitchen: self.kitchen.clone(),
-            base: self.base.clone(),
-            at: page.after.clone(),
-            begin: page.after,
-            end: end.map(|(last, _)| last),
-            left: limit,
-            limit,
+        let next = |last: &String| self.base.url(&format!("/origins?limit={limit}&cursor={}", escaped(last)));
+        let (kitchen, base) = (self.kitchen.clone(), self.base.clone());
+        let read = move |after: Option<&String>, count| {
+            let origins = kitchen.catalogue().origins(after.map(String::as_str), count)?;
+            Ok(origins.iter().map(|origin| (origin.url.clone(), row(&origin_body(origin, &base)))).collect())
         };
-        let listing = Listing { head: "{\"origins\":[".to_owned(), rows: Box::new(rows), next };
+        let listing = Listing::new("{\"origins\":[".to_owned(), (page.after, limit), end, next, read);
         listing.respond().await.unwrap_or_else(|error| unavailable(&error))
     }
 
@@ -99,22 +95,19 @@ impl Vault {
             Ok(None) => return no_such_origin(),
             Err(error) => return unavailable(&error),
         };
-        let next = end.filter(|(_, more)| *more).map(|(last, _)| {
+        // The newest comes first.
+        let (before, end) = (before.map(Reverse), end.map(|(last, more)| (Reverse(last), more)));
+        let next = |Reverse(last): &_| {
             self.base.url(&format!("/origins?url={}&limit={limit}&cursor={last}", escaped(&origin.url)))
-        });
+        };
         let head =
             format!("{{\"origin\":{},\"visits\":[", String::from_utf8_lossy(&row(&origin_body(&origin, &self.base))));
-        let rows = Visits {
-            kitchen: self.kitchen.clone(),
-            base: self.base.clone(),
-            url: origin.url,
-            begin: before,
-            at: before,
-            end: end.map(|(last, _)| last),
-            left: limit,
-            limit,
+        let (kitchen, base, url) = (self.kitchen.clone(), self.base.clone(), origin.url.clone());
+        let read = move |before: Option<&Reverse<u64>>, count| {
+            let visits = kitchen.catalogue().visits(&url, before.map(|before| before.0), count)?;
+            Ok(visits.iter().map(|visit| (Reverse(visit.number), row(&visit_body(visit, &base)))).collect())
         };
-        let listing = Listing { head, rows: Box::new(rows), next };
+        let listing = Listing::new(head, (before, limit), end, next, read);
         listing.respond().await.unwrap_or_else(|error| unavailable(&error))
     }
 
@@ -207,67 +200,6 @@ enum Proven {
     Made(std::io::Result<Option<Body>>),
     Absent,
     Not(CookError),
-}
-
-struct Origins {
-    kitchen: Kitchen,
-    base: Base,
-    begin: Option<String>,
-    at: Option<String>,
-    end: Option<String>,
-    left: u32,
-    limit: u32,
-}
-
-impl Rows for Origins {
-    fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let count = if self.end.is_some() { count } else { count.min(self.left) };
-        let mut origins = self.kitchen.catalogue().origins(self.at.as_deref(), count)?;
-        if let Some(end) = &self.end {
-            origins.retain(|origin| origin.url <= *end);
-        }
-        self.left = self.left.saturating_sub(u32::try_from(origins.len()).unwrap_or(u32::MAX));
-        self.at = origins.last().map(|last| last.url.clone()).or(self.at.take());
-        Ok(origins.iter().map(|origin| row(&origin_body(origin, &self.base))).collect())
-    }
-
-    fn rewind(&mut self) {
-        (self.at, self.left) = (self.begin.clone(), self.limit);
-    }
-}
-
-struct Visits {
-    kitchen: Kitchen,
-    base: Base,
-    url: String,
-    begin: Option<u64>,
-    at: Option<u64>,
-    end: Option<u64>,
-    left: u32,
-    limit: u32,
-}
-
-impl Rows for Visits {
-    fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let count = if self.end.is_some() { count } else { count.min(self.left) };
-        let mut visits = self.kitchen.catalogue().visits(&self.url, self.at, count)?;
-        if let Some(end) = self.end {
-            visits.retain(|visit| visit.number >= end);
-        }
-        self.left = self.left.saturating_sub(u32::try_from(visits.len()).unwrap_or(u32::MAX));
-        self.at = visits.last().map(|last| last.number).or(self.at);
-        Ok(visits.iter().map(|visit| row(&visit_body(visit, &self.base))).collect())
-    }
-
-    fn rewind(&mut self) {
-        (self.at, self.left) = (self.begin, self.limit);
-    }
-}
-
-fn row(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).expect("because every key of it is a string")
 }
 
 /// An origin by its URL, however it is written.

@@ -11,6 +11,7 @@ use crate::catalogue::CatalogueError;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const PART: usize = 32 << 10;
 const ROW: usize = 1024;
 
 /// The rows of a page, one after the other.
-pub(super) trait Rows: Send + 'static {
+trait Rows: Send + 'static {
     /// Further rows, each in JSON, at most `count`; none when the page is over. Blocking.
     fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError>;
 
@@ -35,16 +36,72 @@ pub(super) trait Rows: Send + 'static {
     fn rewind(&mut self);
 }
 
+/// The rows of one page of a list, of which `read` gives those behind a cursor, at most so many, each with its own
+/// cursor. Cursors stand in the order of the list.
+struct Page<C, R> {
+    begin: Option<C>,
+    at: Option<C>,
+    /// That of the page's last row. A page without was not full, and holds no more than `limit`.
+    end: Option<C>,
+    left: u32,
+    limit: u32,
+    read: R,
+}
+
+/// A row in JSON, and its cursor.
+pub(super) type Row<C> = (C, Vec<u8>);
+
+impl<C, R> Rows for Page<C, R>
+where
+    C: Clone + Ord + Send + 'static,
+    R: Fn(Option<&C>, u32) -> Result<Vec<Row<C>>, CatalogueError> + Send + 'static,
+{
+    fn next(&mut self, count: usize) -> Result<Vec<Vec<u8>>, CatalogueError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = if self.end.is_some() { count } else { count.min(self.left) };
+        let mut rows = (self.read)(self.at.as_ref(), count)?;
+        if let Some(end) = &self.end {
+            rows.retain(|(at, _)| at <= end);
+        }
+        self.left = self.left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        self.at = rows.last().map(|(at, _)| at.clone()).or(self.at.take());
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn rewind(&mut self) {
+        (self.at, self.left) = (self.begin.clone(), self.limit);
+    }
+}
+
+/// A row as it is sent.
+pub(super) fn row(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("because every key of it is a string")
+}
+
 /// A page as it is to be sent.
 pub(super) struct Listing {
     /// What stands before the rows: `{"bundles":[`.
-    pub(super) head: String,
-    pub(super) rows: Box<dyn Rows>,
+    head: String,
+    rows: Box<dyn Rows>,
     /// The URL of the next page.
-    pub(super) next: Option<String>,
+    next: Option<String>,
 }
 
 impl Listing {
+    /// The page of at most `limit` rows behind `begin`. `end` is the cursor of its last row, if it is full, and whether
+    /// there are more; `next` makes the URL of the next page of it.
+    pub(super) fn new<C: Clone + Ord + Send + 'static>(
+        head: String,
+        (begin, limit): (Option<C>, u32),
+        end: Option<(C, bool)>,
+        next: impl FnOnce(&C) -> String,
+        read: impl Fn(Option<&C>, u32) -> Result<Vec<Row<C>>, CatalogueError> + Send + 'static,
+    ) -> Self {
+        let next = end.as_ref().filter(|(_, more)| *more).map(|(last, _)| next(last));
+        let end = end.map(|(last, _)| last);
+        Self { head, rows: Box::new(Page { at: begin.clone(), begin, end, left: limit, limit, read }), next }
+    }
+
     /// The answer.
     pub(super) async fn respond(mut self) -> Result<Response<Body>, CatalogueError> {
         let next = self.next.clone();

@@ -3,7 +3,7 @@
 
 use super::route::RouteError;
 use crate::archiver::media::MEDIA_TYPES;
-use crate::key::{BundleKey, Format, ObjectKind, Sha1Git, is_download_name};
+use crate::key::{Format, ObjectKind, Sha1Git, is_download_name};
 use crate::origins::TreePath;
 use percent_encoding::percent_decode_str;
 
@@ -172,8 +172,8 @@ fn checked_name(name: Vec<u8>) -> Result<String, RouteError> {
 
 /// A cursor names the last bundle of a page: `<id>.<ext>`, which needs no escape in a URL.
 #[must_use]
-pub fn cursor(key: &BundleKey) -> String {
-    format!("{}.{}", key.id(), key.format())
+pub fn cursor((id, format): &(Sha1Git, Format)) -> String {
+    format!("{id}.{format}")
 }
 
 fn parse_cursor(text: &str) -> Result<(Sha1Git, Format), RouteError> {
@@ -185,6 +185,7 @@ fn parse_cursor(text: &str) -> Result<(Sha1Git, Format), RouteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::BundleKey;
 
     const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
@@ -230,7 +231,7 @@ mod tests {
     #[test]
     fn a_page_is_bounded_and_its_cursor_reads_back() {
         let key: BundleKey = format!("directory/{ID}.tar").parse().unwrap();
-        let query = format!("limit=7&cursor={}", cursor(&key));
+        let query = format!("limit=7&cursor={}", cursor(&(key.id(), key.format())));
         let expected = Page { kind: ObjectKind::Directory, after: Some((key.id(), key.format())), limit: 7 };
         assert_eq!(page(ObjectKind::Directory, Some(&query)), Ok(expected));
         for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=", "what=1", "limit"] {

@@ -143,10 +143,9 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]` where what is not there is cooked for the request.
     async fn bundle_or_pass(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
-        match self.kitchen.store().get(&key) {
-            Ok(Some(_)) => self.bundle(asked, key).await,
-            Ok(None) => self.pass(asked.method, asked.version, key, asked.saved.name).await,
-            Err(error) => not_opened(&error),
+        match self.if_there(&asked, key).await {
+            Some(response) => response,
+            None => self.pass(asked.method, asked.version, key, asked.saved.name).await,
         }
     }
 
@@ -161,28 +160,52 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]`
     async fn bundle(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+        match self.if_there(&asked, key).await {
+            Some(response) => response,
+            None => self.after_a_wait(&asked, &key, self.missed(&asked, key)).await,
+        }
+    }
+
+    /// The answer where there is a file, or where it is blocked whether there is one.
+    async fn if_there(&self, asked: &Asked<'_>, key: BundleKey) -> Option<Response<Body>> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
-            return self.not_ordered(&error);
+            return Some(self.not_ordered(&error));
         }
         match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => return self.hit(asked, key, found).await,
-            Ok(None) => {}
-            Err(error) => return not_opened(&error),
+            Ok(Some(found)) => Some(self.hit(asked, key, found).await),
+            Ok(None) => None,
+            Err(error) => Some(not_opened(&error)),
         }
-        let waited = self.wait(&asked, &key).await;
-        let mut response = match self.kitchen.store().get(&key) {
-            Ok(Some(found)) => self.hit(asked, key, found).await,
-            Ok(None) => match self.look_up(key).await {
-                Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
-                Ok(bundle) => json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref())),
-                // Files are all that such a larder may be able to see.
-                Err(OrderError::Catalogue(_)) if self.kitchen.mode() == Mode::ReadOnly => {
-                    json(StatusCode::NOT_FOUND, &self.status_body(&key, None))
-                }
-                Err(error) => self.not_ordered(&error),
-            },
-            Err(error) => not_opened(&error),
+    }
+
+    /// The answer where there was no file. Only when the catalogue says that there is one by now it is opened.
+    async fn missed(&self, asked: &Asked<'_>, key: BundleKey) -> Response<Body> {
+        let bundle = match self.look_up(key).await {
+            Ok(Some(bundle)) if is_blocked(&bundle) => {
+                return self.not_ordered(&OrderError::Blocked { reason: None });
+            }
+            Ok(bundle) => bundle,
+            // Files are all that such a larder may be able to see.
+            Err(OrderError::Catalogue(_)) if self.kitchen.mode() == Mode::ReadOnly => None,
+            Err(error) => return self.not_ordered(&error),
         };
+        if bundle.as_ref().is_some_and(|bundle| bundle.status == Status::Done)
+            && let Some(response) = self.if_there(asked, key).await
+        {
+            return response;
+        }
+        json(StatusCode::NOT_FOUND, &self.status_body(&key, bundle.as_ref()))
+    }
+
+    /// An answer that is made when the request has waited for a cook, as far as it would, and says so.
+    async fn after_a_wait(
+        &self,
+        asked: &Asked<'_>,
+        key: &BundleKey,
+        answer: impl Future<Output = Response<Body>>,
+    ) -> Response<Body> {
+        let waited = self.wait(asked, key).await;
+        let mut response = answer.await;
         say_waited(&mut response, waited);
         response
     }
@@ -198,7 +221,7 @@ impl Vault {
         }
     }
 
-    async fn hit(&self, asked: Asked<'_>, key: BundleKey, found: Found) -> Response<Body> {
+    async fn hit(&self, asked: &Asked<'_>, key: BundleKey, found: Found) -> Response<Body> {
         let file_id = FileId { dev: found.dev, ino: found.ino, size: found.size, mtime: found.mtime };
         let sha256 = if let Some(remembered) = self.digests.get(&file_id, Timestamp::now()) {
             remembered
@@ -209,8 +232,8 @@ impl Vault {
         };
         let validator = Validator { mtime: found.mtime, size: found.size };
         let mut meta = Meta::of(&key, sha256).kept(file_id);
-        if let Some(name) = asked.saved.name {
-            meta.file_name = name;
+        if let Some(name) = &asked.saved.name {
+            meta.file_name.clone_from(name);
         }
         if let Some(media_type) = asked.saved.media_type {
             meta.media_type = media_type;
@@ -234,19 +257,20 @@ impl Vault {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
         };
-        let waited = self.wait(&asked, &key).await;
-        match self.look_up(key).await {
-            Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
-            Ok(bundle) => {
-                let mut response = self.created(&key, bundle.as_ref());
-                if ordered == Ordered::Already(Status::Failed) {
-                    response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
+        let answer = async {
+            match self.look_up(key).await {
+                Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
+                Ok(bundle) => {
+                    let mut response = self.created(&key, bundle.as_ref());
+                    if ordered == Ordered::Already(Status::Failed) {
+                        response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
+                    }
+                    response
                 }
-                say_waited(&mut response, waited);
-                response
+                Err(error) => self.not_ordered(&error),
             }
-            Err(error) => self.not_ordered(&error),
-        }
+        };
+        self.after_a_wait(&asked, &key, answer).await
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
@@ -255,18 +279,18 @@ impl Vault {
             return self.not_ordered(&error);
         }
         let as_events = events::are_wanted(asked.headers);
-        let waited = if as_events { None } else { self.wait(&asked, &key).await };
-        let mut response = match self.look_up(key).await {
-            Ok(Some(bundle)) if as_events => {
-                let who = (asked.client, asked.headers);
-                return events::respond(&self.streams, who, &self.kitchen, &self.base, (key, bundle.status));
+        let answer = async {
+            match self.look_up(key).await {
+                Ok(Some(bundle)) if as_events => {
+                    let who = (asked.client, asked.headers);
+                    events::respond(&self.streams, who, &self.kitchen, &self.base, (key, bundle.status))
+                }
+                Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
+                Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
+                Err(error) => self.not_ordered(&error),
             }
-            Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
-            Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
-            Err(error) => self.not_ordered(&error),
         };
-        say_waited(&mut response, waited);
-        response
+        if as_events { answer.await } else { self.after_a_wait(&asked, &key, answer).await }
     }
 
     /// `GET, HEAD /`
