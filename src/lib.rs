@@ -5,11 +5,11 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `address` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
+//! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
 //! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
-//! | 4 | `kitchen` `archiver` `get` | tokio from here up |
+//! | 4 | `blocking` `kitchen` `archiver` `get` | tokio from here up |
 //! | 5 | `http` | statuses, headers, answers; of commands only `serve` knows it |
 //! | 6 | `cli` `config` `main` | wiring |
 //!
@@ -26,9 +26,11 @@ pub mod access;
 pub mod address;
 pub mod archive;
 pub mod archiver;
+mod blocking;
 pub mod bodies;
 pub mod bundle;
 pub mod catalogue;
+mod chance;
 pub mod cli;
 pub mod config;
 pub mod cook;

@@ -34,7 +34,9 @@ mod worker;
 pub use fetched::FetchedArchive;
 pub use worker::Crew;
 
+use crate::blocking::blocking;
 use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
+use crate::chance::random;
 use crate::key::{BundleKey, Flat, Sha1Git};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
@@ -368,21 +370,4 @@ enum Found {
     Answer(Answer),
     /// Nothing: it is to be fetched.
     Absent,
-}
-
-/// Bits that nobody can guess; the task's name only has to be unlike all others.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    if getrandom::fill(&mut bytes).is_err() {
-        return u64::try_from(Timestamp::now().as_millis()).unwrap_or(0) ^ u64::from(std::process::id()) << 48;
-    }
-    u64::from_le_bytes(bytes)
-}
-
-/// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }

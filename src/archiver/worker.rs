@@ -6,8 +6,10 @@ use super::fetch::{self, Refusal};
 use super::sink::{self, Expected, Piece};
 use super::source::Source;
 use super::structure::Packing;
-use super::{Archiver, PENDING_TOO_LONG, blocking, random, region};
+use super::{Archiver, PENDING_TOO_LONG, region};
+use crate::blocking::blocking;
 use crate::catalogue::Job;
+use crate::chance::jittered;
 use crate::limits::Mode;
 use crate::task::{Fault, FaultCode};
 use crate::time::Timestamp;
@@ -305,8 +307,7 @@ impl Archiver {
         if !refusal.fault.code.is_transient() || job.attempts >= source.retries {
             return None;
         }
-        let jitter = 800 + u32::try_from(random() % 600).unwrap_or(0);
-        let wait = source.retry_wait.saturating_mul(5_u32.saturating_pow(job.attempts)).saturating_mul(jitter) / 1000;
+        let wait = jittered(source.retry_wait.saturating_mul(5_u32.saturating_pow(job.attempts)), 80..140);
         Some(wait.max(refusal.retry_after.unwrap_or_default()))
     }
 }

@@ -2,6 +2,7 @@
 //! be hostile: what is read of it is capped, and what it says is cleaned before anybody sees it.
 
 use super::GetError;
+use crate::chance::jittered;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -175,11 +176,7 @@ impl<'a> Retries<'a> {
             return Err(GetError::Network(why));
         }
         let doubled = self.patience.pause.saturating_mul(1 << (self.failures - 1).min(16)).min(MAX_PAUSE);
-        let mut chance = [0; 4];
-        // Without chance many clients come back at once, which is no reason not to come back.
-        let _ = getrandom::fill(&mut chance);
-        let pause = doubled.mul_f64(0.5 + f64::from(u32::from_ne_bytes(chance)) / f64::from(u32::MAX));
-        let pause = pause.max(after.unwrap_or_default().min(MAX_RETRY_AFTER));
+        let pause = jittered(doubled, 50..150).max(after.unwrap_or_default().min(MAX_RETRY_AFTER));
         tell(&why, pause);
         tokio::time::sleep(pause).await;
         Ok(())

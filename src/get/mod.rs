@@ -23,6 +23,7 @@ pub use client::Patience;
 pub use resolve::{Question, resolve};
 pub use target::{NO_SERVER, Target, check_server};
 
+use crate::blocking::blocking;
 use crate::key::ObjectKind;
 use crate::verify::{MAX_PROOF, Proof};
 use client::{Client, Fault, Retries};
@@ -265,14 +266,6 @@ async fn proof(client: &Client, target: &Target, tell: &Tell<'_>) -> Result<Opti
 
 async fn again(retries: &mut Retries<'_>, fault: Fault, tell: &Tell<'_>) -> Result<(), GetError> {
     retries.pause(fault, |why, after| tell(&Step::Again { why, after })).await
-}
-
-/// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }
 
 fn local(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GetError {

@@ -57,8 +57,5 @@ async fn in_turn<T: Send + 'static>(turns: &'static Semaphore, work: impl FnOnce
         let _turn = turn;
         work()
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
+    crate::blocking::blocking(work).await
 }

@@ -4,6 +4,7 @@
 use super::body::{Body, FileBody};
 use super::places::{Client, Place, Places};
 use super::range::ByteRange;
+use crate::blocking::blocking;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -39,10 +40,7 @@ impl Makers {
             let _held = (queued, turn);
             work()
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(value) => Some(value),
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
+        Some(blocking(work).await)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::Kitchen;
 use crate::archive::{Archive as _, ArchiveError, Blocks as _, ObjectType};
+use crate::blocking::blocking;
 use crate::bundle::{FailureCode, Status};
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
@@ -99,12 +100,12 @@ impl Kitchen {
     /// [`OrderError::Busy`] too, when others write the catalogue all the while.
     pub async fn request(&self, key: BundleKey) -> Result<Ordered, OrderError> {
         let kitchen = self.clone();
-        if let Some(settled) = on_a_thread(move || kitchen.settled(&key)).await? {
+        if let Some(settled) = blocking(move || kitchen.settled(&key)).await? {
             return Ok(settled);
         }
         let place = self.place_to_write().await.ok_or(OrderError::Busy)?;
         let kitchen = self.clone();
-        let placed = on_a_thread(move || {
+        let placed = blocking(move || {
             let catalogue = kitchen.0.catalogue.hurried(place.left());
             kitchen.place(&catalogue, &key, RETRY_FAILED_AFTER)
         });
@@ -240,13 +241,6 @@ impl Place {
     /// How long it may still wait for its turn.
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
-    }
-}
-
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 

@@ -16,6 +16,7 @@ use tokens::tokens;
 /// Every room and its layer; the longest path that fits a module decides.
 const LAYERS: &[(&str, u8)] = &[
     ("address", 0),
+    ("chance", 0),
     ("digest", 0),
     ("time", 0),
     ("key", 0),
@@ -50,6 +51,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("access", 3),
     ("origins", 3),
     ("bodies", 3),
+    ("blocking", 4),
     ("kitchen", 4),
     ("archiver", 4),
     ("get", 4),

@@ -12,10 +12,12 @@
 //! contents' ids, what one puts serves the other. One whose own try was cut short may abort an upload of
 //! the other's; the next try of that finds the object there and has nothing to do.
 
-use super::super::{Archiver, blocking, random, sink};
+use super::super::{Archiver, sink};
 use super::bucket::{Noting, Trouble};
 use super::{Region, Regions};
+use crate::blocking::blocking;
 use crate::catalogue::{Placed, PlacementEnd, PlacementJob, PlacementState};
+use crate::chance::jittered;
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::time::Timestamp;
@@ -329,6 +331,5 @@ fn here(error: &dyn std::fmt::Display) -> Trouble {
 
 /// How long to wait before the next try: longer each time, and not all alike.
 fn wait(attempts: u32) -> Duration {
-    let jitter = 800 + u32::try_from(random() % 400).unwrap_or(0);
-    FIRST_WAIT * (1 << attempts.min(DOUBLINGS)) * jitter / 1000
+    jittered(FIRST_WAIT * (1 << attempts.min(DOUBLINGS)), 80..120)
 }
