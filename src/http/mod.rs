@@ -2,7 +2,7 @@
 //!
 //! `etag`, `conditional` and `range` are pure and decide; `static_file`, `pages`, `answer` and `problem` make
 //! answers; `body` and `file_body` are what is sent, `events` follows cooks, `prefer` reads how long a request may
-//! wait. `server` takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request
+//! wait; `swh` is the API of Software Heritage, and `cors` lets pages of other origins read it. `server` takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request
 //! on it.
 //!
 //! What clients can make the server hold is bounded here: connections at the `gate`, bytes by `held`, files by
@@ -12,6 +12,7 @@ mod answer;
 pub mod archiver;
 pub mod body;
 pub mod conditional;
+mod cors;
 pub mod descriptors;
 pub mod digests;
 pub mod etag;
@@ -39,6 +40,7 @@ pub mod route;
 pub mod server;
 mod spelled;
 pub mod static_file;
+mod swh;
 pub mod vault;
 mod watch;
 

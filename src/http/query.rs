@@ -143,6 +143,11 @@ fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, Vec<u8>)> {
     })
 }
 
+/// The value of a parameter where others are passed over, decoded; the last, when it is there more than once.
+pub(super) fn value(query: Option<&str>, wanted: &str) -> Option<Vec<u8>> {
+    parameters(query).filter(|(name, _)| *name == wanted).last().map(|(_, value)| value)
+}
+
 fn text(value: &[u8], what: &'static str) -> Result<String, RouteError> {
     let text = std::str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.len() <= MAX_REF);
     text.map(str::to_owned).ok_or(RouteError::Query(what))

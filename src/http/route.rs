@@ -69,8 +69,7 @@ pub enum RouteError {
 /// # Errors
 /// [`RouteError`], which says what is wrong in words for the client.
 pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) -> Result<Route, RouteError> {
-    let below = path.strip_prefix(root_path).filter(|below| below.is_empty() || below.starts_with('/'));
-    let below = below.ok_or(RouteError::NotFound)?;
+    let below = below(path, root_path).ok_or(RouteError::NotFound)?;
     let segments: Vec<Cow<'_, str>> = below
         .split('/')
         .skip(1)
@@ -91,6 +90,11 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         },
         routed => routed,
     }
+}
+
+/// What of a path lies below `root_path`: nothing, or what begins with a slash.
+pub(super) fn below<'p>(path: &'p str, root_path: &str) -> Option<&'p str> {
+    path.strip_prefix(root_path).filter(|below| below.is_empty() || below.starts_with('/'))
 }
 
 /// The route of what is written as larder writes it.

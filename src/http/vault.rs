@@ -18,6 +18,7 @@ use super::ready::ready;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed};
 use super::route::{self, Route, RouteError, SavedAs};
 use super::static_file::{self, Meta};
+use super::swh;
 use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
 use crate::key::{BundleKey, Format, ObjectKind};
@@ -25,6 +26,7 @@ use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
 use crate::time::Timestamp;
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::num::NonZeroUsize;
@@ -55,13 +57,20 @@ pub struct Vault {
 }
 
 /// Who asks, how, and for what beside the bundle itself.
-struct Asked<'r> {
+pub(super) struct Asked<'r> {
     method: &'r Method,
     headers: &'r HeaderMap,
     version: Version,
     client: Client,
     /// How a bundle is to be saved.
     saved: SavedAs,
+}
+
+impl<'r> Asked<'r> {
+    /// For a bundle that is saved under its own name.
+    pub(super) fn plain(method: &'r Method, headers: &'r HeaderMap, version: Version, client: Client) -> Self {
+        Self { method, headers, version, client, saved: SavedAs::default() }
+    }
 }
 
 impl Vault {
@@ -97,8 +106,11 @@ impl Vault {
         Self { archiver: Some(archiver), ..self }
     }
 
-    /// Answers a request of `peer`. Its body is not read: no endpoint has a use for one yet.
-    pub async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<Body> {
+    /// Answers a request of `peer`.
+    pub async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
+        if let Some(path) = route::below(request.uri().path(), &self.root_path).filter(|path| swh::is_api(path)) {
+            return self.swh(&request, peer, path).await;
+        }
         let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
         let mode = self.kitchen.mode();
         let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };
@@ -221,7 +233,7 @@ impl Vault {
         }
     }
 
-    async fn hit(&self, asked: &Asked<'_>, key: BundleKey, found: Found) -> Response<Body> {
+    pub(super) async fn hit(&self, asked: &Asked<'_>, key: BundleKey, found: Found) -> Response<Body> {
         let file_id = FileId { dev: found.dev, ino: found.ino, size: found.size, mtime: found.mtime };
         let sha256 = if let Some(remembered) = self.digests.get(&file_id, Timestamp::now()) {
             remembered
@@ -340,7 +352,7 @@ impl Vault {
         response
     }
 
-    async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
+    pub(super) async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
         let kitchen = self.kitchen.clone();
         blocking(move || kitchen.status(&key)).await
     }

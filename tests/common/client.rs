@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client over one connection a request: what it sends and gets is plain to see,
 //! and nothing is retried, decoded or redirected behind a test's back.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -26,14 +27,25 @@ impl Answer {
 
 /// Sends one request to `address` (`127.0.0.1:port`) and reads the whole answer.
 pub(crate) fn request(address: &str, method: &str, target: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+    request_with_body(address, method, target, headers, b"")
+}
+
+/// The same with a body.
+pub(crate) fn request_with_body(
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_mins(2)))?;
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
-    head.push_str("Content-Length: 0\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
+    let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     parse(&bytes, method == "HEAD")

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod api;
 mod pins;
 
 use crate::common::client::Answer;

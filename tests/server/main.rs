@@ -20,6 +20,7 @@ mod modes;
 mod origins;
 mod readers;
 mod reload;
+mod swh;
 mod systemd;
 mod together;
 mod trouble;

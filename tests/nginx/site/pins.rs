@@ -89,6 +89,26 @@ fn a_bundle_lies_where_the_store_puts_it() {
 }
 
 #[test]
+fn a_bundle_of_the_api_lies_where_the_store_puts_it() {
+    let (kinds, formats) = (
+        block("map $larder_api_type:$larder_api_object $larder_api_kind"),
+        block("map $larder_api_type $larder_api_format"),
+    );
+    let caching = block("map $larder_api_type $larder_api_cache_control");
+    for (named, kind) in kinds.iter().filter(|(named, _)| *named != "default") {
+        let (bundle, word) = named.split_once(':').unwrap();
+        let kind: ObjectKind = kind.parse().unwrap();
+        assert_eq!(word, kind.swhid_type());
+        let format: Format = formats[bundle].parse().unwrap();
+        let key = BundleKey::new(kind, ID.parse().unwrap(), format).unwrap();
+        let path = format!("{kind}/{}/{}/{ID}.{}", &ID[..2], &ID[2..4], formats[bundle]);
+        assert_eq!(Path::new(&path), layout::relative_path(&key));
+        let rule = caching.get(bundle).unwrap_or(&caching["default"]);
+        assert_eq!(rule.contains("immutable"), format.is_immutable(), "{format}");
+    }
+}
+
+#[test]
 fn the_limits_fit_those_of_larder() {
     let seconds = |name: &str| setting(name).trim_end_matches('s').parse::<u64>().unwrap();
     let limits = Limits::default();
