@@ -8,7 +8,7 @@
 //! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
 //! | 1 | `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
-//! | 3 | `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
+//! | 3 | `bundles` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
 //! | 4 | `blocking` `kitchen` `archiver` `get` | tokio from here up |
 //! | 5 | `http` | statuses, headers, answers; of commands only `serve` knows it |
 //! | 6 | `cli` `config` `main` | wiring |
@@ -29,6 +29,7 @@ pub mod archiver;
 mod blocking;
 pub mod bodies;
 pub mod bundle;
+pub mod bundles;
 pub mod catalogue;
 mod chance;
 pub mod cli;

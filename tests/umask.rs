@@ -2,6 +2,7 @@
 //! with one test.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "the rooms below are tested by themselves")]
 
 use larder::catalogue::{Access, Catalogue};
 use larder::key::BundleKey;

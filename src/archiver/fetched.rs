@@ -14,10 +14,9 @@ use super::structure::{self, Blobs, Packing};
 use super::tree::{Members, Top};
 use crate::archive::object::{self, Hasher};
 use crate::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
-use crate::catalogue::Catalogue;
+use crate::bundles::Bundles;
 use crate::key::Sha1Git;
 use crate::kitchen::{Kitchen, Reservation, Space};
-use crate::store::Store;
 use crate::task::Alias;
 use std::collections::HashMap;
 use std::fs::File;
@@ -37,8 +36,7 @@ const PIECE: usize = 64 << 10;
 pub struct FetchedArchive(Arc<Shared>);
 
 struct Shared {
-    store: Store,
-    catalogue: Catalogue,
+    bundles: Bundles,
     /// Where shelves lie.
     scratch: PathBuf,
     /// What all shelves together may hold.
@@ -70,9 +68,9 @@ impl FetchedArchive {
     /// `max_scratch` bytes together, and these of what the kitchen may take of the disk.
     #[must_use]
     pub fn new(kitchen: &Kitchen, scratch: PathBuf, max_scratch: u64) -> Self {
-        let (store, catalogue) = (kitchen.store().clone(), kitchen.catalogue().clone());
+        let bundles = kitchen.bundles().clone();
         let (shelves, laying, space) = (Mutex::default(), Mutex::default(), kitchen.space());
-        Self(Arc::new(Shared { store, catalogue, scratch, max_scratch, space, shelves, laying }))
+        Self(Arc::new(Shared { bundles, scratch, max_scratch, space, shelves, laying }))
     }
 }
 
@@ -82,7 +80,7 @@ impl Archive for FetchedArchive {
     }
 
     fn stamp(&self, _: &Sha1Git) -> u64 {
-        let last = self.0.catalogue.last_fetch().ok().flatten();
+        let last = self.0.bundles.catalogue().last_fetch().ok().flatten();
         last.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(0))
     }
 }
@@ -103,9 +101,9 @@ impl Shared {
     /// A fetched archive of this directory that is in the store, and its file.
     fn archive_of(&self, directory: &Sha1Git) -> Result<Option<(Alias, File)>, ArchiveError> {
         let failed = |cause: io::Error| ArchiveError::Io { action: "look for a fetched archive".to_owned(), cause };
-        for alias in self.catalogue.archives_of(directory).map_err(|error| failed(io::Error::other(error)))? {
+        for alias in self.bundles.catalogue().archives_of(directory).map_err(|error| failed(io::Error::other(error)))? {
             let Some(fetched) = &alias.fetched else { continue };
-            if let Some(found) = self.store.get(&fetched.content).map_err(failed)? {
+            if let Some(found) = self.bundles.open(&fetched.content).map_err(failed)? {
                 return Ok(Some((alias, found.file)));
             }
         }

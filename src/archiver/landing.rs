@@ -24,8 +24,7 @@ impl Archiver {
     ) -> Result<bool, Fault> {
         // Stands until the catalogue counts the file.
         let mut reservation = self.0.kitchen.reservation();
-        let store = self.0.kitchen.store();
-        match sink::take_in(store, &mut reservation, expected, pieces, counter)? {
+        match sink::take_in(&self.0.bundles, &mut reservation, expected, pieces, counter)? {
             None => Ok(false),
             Some(taken) => self.land(incoming, taken).map(|()| true),
         }
@@ -59,17 +58,10 @@ impl Archiver {
                 () = self.halted() => {}
             }
         });
-        let store = self.0.kitchen.store();
         let regions = self.0.placement.regions().names();
         let (took, immutable, moves) = (started.elapsed(), *immutable, *moves);
         let landing = Landing { fetched, facts, took, immutable, moves, regions };
-        let landed = self.0.kitchen.catalogue().land(
-            job,
-            &landing,
-            Timestamp::now(),
-            |key| Ok(store.get(key)?.is_some()),
-            |names| store.publish(taken.sealed, names),
-        );
+        let landed = self.0.bundles.land(job, &landing, taken.sealed, Timestamp::now());
         if !matches!(landed, Ok(Landed::Published)) {
             self.0.placement.give_up(&content);
         }
@@ -93,10 +85,10 @@ impl Archiver {
     /// Looks whether an archive that is in the store is in every region too, and puts it where it is not. For
     /// the operator.
     pub async fn put_again(&self, fetched: &Fetched) -> Result<(), AnswerError> {
-        let (kitchen, content) = (self.0.kitchen.clone(), fetched.content);
+        let (bundles, content) = (self.0.bundles.clone(), fetched.content);
         let look = move || -> Result<_, AnswerError> {
-            let facts = kitchen.catalogue().bundle(&content)?.and_then(|bundle| bundle.file);
-            Ok(facts.zip(kitchen.store().get(&content)?.map(|found| found.file)))
+            let facts = bundles.catalogue().bundle(&content)?.and_then(|bundle| bundle.file);
+            Ok(facts.zip(bundles.open(&content)?.map(|found| found.file)))
         };
         if let Some((facts, file)) = blocking(look).await? {
             self.0.placement.put(fetched, &facts, file).await;

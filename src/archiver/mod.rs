@@ -35,6 +35,7 @@ pub use fetched::FetchedArchive;
 pub use worker::Crew;
 
 use crate::blocking::blocking;
+use crate::bundles::Bundles;
 use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
 use crate::chance::random;
 use crate::key::{BundleKey, Flat, Sha1Git};
@@ -66,6 +67,9 @@ struct Shared {
     settings: settings::Archiver,
     at_once: BTreeMap<String, usize>,
     kitchen: Kitchen,
+    bundles: Bundles,
+    /// For aliases, tasks and placements.
+    catalogue: Catalogue,
     /// Held for a clone, never while another lock is taken.
     placement: Placement,
     /// Bytes that the running fetches have brought, by the name of the task.
@@ -137,6 +141,8 @@ impl Archiver {
             at_once: settings.at_once(),
             placement: Placement::new(&settings, kitchen.clone(), base),
             settings,
+            bundles: kitchen.bundles().clone(),
+            catalogue: kitchen.bundles().catalogue().clone(),
             kitchen,
             running: Mutex::default(),
             work: Notify::new(),
@@ -170,7 +176,7 @@ impl Archiver {
         let place = self.0.kitchen.place_to_write().await.ok_or(AnswerError::Busy)?;
         let archiver = self.clone();
         let ordered = blocking(move || {
-            let catalogue = archiver.0.kitchen.catalogue().hurried(place.left());
+            let catalogue = archiver.0.catalogue.hurried(place.left());
             archiver.expire()?;
             archiver.order(&catalogue, &wanted, archiver.0.settings.remember_failures)
         });
@@ -184,7 +190,7 @@ impl Archiver {
 
     /// Has tasks that waited for too long wait anew; when others write, the next request does it.
     fn expire(&self) -> Result<(), CatalogueError> {
-        let catalogue = self.0.kitchen.catalogue().hurried(EXPIRING_PATIENCE);
+        let catalogue = self.0.catalogue.hurried(EXPIRING_PATIENCE);
         match catalogue.expire_fetches(PENDING_TOO_LONG, Timestamp::now()) {
             Err(error) if !error.is_busy() => Err(error),
             _ => Ok(()),
@@ -217,11 +223,11 @@ impl Archiver {
     /// Orders a fetch whether or not something is there, and though the last one failed a moment ago.
     /// Blocking. For the operator.
     pub fn refetch(&self, wanted: &Wanted) -> Result<TaskOrder, CatalogueError> {
-        self.order(self.0.kitchen.catalogue(), wanted, Duration::ZERO)
+        self.order(&self.0.catalogue, wanted, Duration::ZERO)
     }
 
     fn find(&self, wanted: &Wanted, canonical: bool, fetch: bool) -> Result<Found, AnswerError> {
-        let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        let (shared, catalogue) = (&*self.0, &self.0.catalogue);
         shared.kitchen.look_at_blocks()?;
         let alias = catalogue.alias(&wanted.key())?;
         if let Some(alias) = &alias
@@ -240,9 +246,7 @@ impl Archiver {
                     Ok(directory) => {
                         let key = BundleKey::of_directory(directory.id, Flat::TarGz);
                         // Of no use without the archive, unless it was cooked before.
-                        if shared.kitchen.store().get(&key)?.is_some()
-                            || shared.kitchen.store().get(&fetched.content)?.is_some()
-                        {
+                        if shared.bundles.open(&key)?.is_some() || shared.bundles.open(&fetched.content)?.is_some() {
                             return Ok(Found::Answer(Answer::Canonical(key)));
                         }
                     }
@@ -269,7 +273,7 @@ impl Archiver {
         let (Some(source), Some(at), Mode::Normal) = (source, alias.fetched_at, shared.kitchen.mode()) else {
             return Ok(false);
         };
-        shared.kitchen.catalogue().has_passed(source.moving_expiry, at, Timestamp::now())
+        shared.catalogue.has_passed(source.moving_expiry, at, Timestamp::now())
     }
 
     fn order(&self, catalogue: &Catalogue, wanted: &Wanted, remember: Duration) -> Result<TaskOrder, CatalogueError> {
@@ -286,7 +290,7 @@ impl Archiver {
 
     /// What is known of a task.
     fn look_up(&self, id: &str) -> Result<Option<Known>, AnswerError> {
-        let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        let (shared, catalogue) = (&*self.0, &self.0.catalogue);
         if shared.kitchen.mode() == Mode::Normal {
             self.expire()?;
         }

@@ -5,7 +5,8 @@ use super::media;
 use super::region::{self, Regions};
 use super::settings;
 use crate::bundle::FileFacts;
-use crate::catalogue::{Placed, Placement as Row, PlacementState};
+use crate::bundles::Bundles;
+use crate::catalogue::{Catalogue, Placed, Placement as Row, PlacementState};
 use crate::key::{BundleKey, is_download_name};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
@@ -25,6 +26,8 @@ pub(super) struct Placement {
     base: Arc<RwLock<String>>,
     regions: Regions,
     kitchen: Kitchen,
+    bundles: Bundles,
+    catalogue: Catalogue,
 }
 
 /// Where an archive is.
@@ -38,7 +41,14 @@ pub(super) struct Places {
 impl Placement {
     /// larder's own store, whose URLs begin with `base`, and the regions of the settings.
     pub(super) fn new(settings: &settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
-        Self { base: Arc::new(RwLock::new(trimmed(base))), regions: Regions::new(settings), kitchen }
+        let (bundles, catalogue) = (kitchen.bundles().clone(), kitchen.bundles().catalogue().clone());
+        Self {
+            base: Arc::new(RwLock::new(trimmed(base))),
+            regions: Regions::new(settings),
+            kitchen,
+            bundles,
+            catalogue,
+        }
     }
 
     /// Other URLs of larder's own from now on.
@@ -52,10 +62,10 @@ impl Placement {
 
     /// Where the archive is; `None` when clients can be sent nowhere. Asks no region. Blocking.
     pub(super) fn places(&self, fetched: &Fetched) -> Result<Option<Places>, super::AnswerError> {
-        let local = self.kitchen.store().get(&fetched.content)?.is_some();
+        let local = self.bundles.open(&fetched.content)?.is_some();
         let mut regions = Vec::new();
         if !self.regions.is_empty() {
-            regions = self.kitchen.catalogue().placements(&fetched.content)?;
+            regions = self.catalogue.placements(&fetched.content)?;
             self.fill(fetched, &regions)?;
             regions.retain(|row| row.state == PlacementState::There && self.regions.get(&row.region).is_some());
         }
@@ -69,7 +79,7 @@ impl Placement {
         if lacking.is_empty() || self.kitchen.mode() != Mode::Normal {
             return Ok(());
         }
-        let catalogue = self.kitchen.catalogue();
+        let catalogue = &self.catalogue;
         let placed = if let Some(row) = known.first() {
             Some(row.placed.clone())
         } else {
@@ -95,7 +105,7 @@ impl Placement {
         if self.regions.is_empty() {
             return;
         }
-        if let Err(error) = self.kitchen.catalogue().unwant_placements(content, Timestamp::now()) {
+        if let Err(error) = self.catalogue.unwant_placements(content, Timestamp::now()) {
             tracing::warn!(%error, "what was put into regions for nothing stays there for now");
         }
     }

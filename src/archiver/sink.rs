@@ -6,9 +6,10 @@ use super::structure::{self, Packing, StructureError};
 use super::tree::Top;
 use crate::archive::ObjectType;
 use crate::archive::object::Hasher;
+use crate::bundles::Bundles;
 use crate::key::Sha1Git;
 use crate::kitchen::Reservation;
-use crate::store::{Sealed, Store};
+use crate::store::Sealed;
 use crate::task::{Directory, Fault, FaultCode};
 use bytes::{Buf, Bytes};
 use std::fs::File;
@@ -45,13 +46,13 @@ pub(super) struct Expected {
 
 /// Takes a body in. `None` when the download gave up; it knows why.
 pub(super) fn take_in(
-    store: &Store,
+    bundles: &Bundles,
     reservation: &mut Reservation,
     expected: &Expected,
     pieces: mpsc::Receiver<Piece>,
     counter: Arc<AtomicU64>,
 ) -> Result<Option<TakenIn>, Fault> {
-    match try_take_in(store, reservation, expected, pieces, counter) {
+    match try_take_in(bundles, reservation, expected, pieces, counter) {
         Ok(taken) => Ok(Some(taken)),
         Err(StructureError::Read(error)) if is::<GaveUp>(&error) => Ok(None),
         Err(StructureError::Empty) if !expected.is_framed => Err(fault(&StructureError::CutShort)),
@@ -60,13 +61,13 @@ pub(super) fn take_in(
 }
 
 fn try_take_in(
-    store: &Store,
+    bundles: &Bundles,
     reservation: &mut Reservation,
     expected: &Expected,
     pieces: mpsc::Receiver<Piece>,
     counter: Arc<AtomicU64>,
 ) -> Result<TakenIn, StructureError> {
-    let mut draft = store.draft().map_err(StructureError::Read)?;
+    let mut draft = bundles.draft().map_err(StructureError::Read)?;
     let mut members = None;
     {
         let mut out = reservation.writing(&mut draft);

@@ -74,17 +74,17 @@ impl Archiver {
     /// Takes up the fetches of dead processes, has those wait anew that waited too long, and forgets
     /// old tasks. Blocking.
     pub fn recover(&self) {
-        let (shared, catalogue) = (&*self.0, self.0.kitchen.catalogue());
+        let (shared, catalogue) = (&*self.0, &self.0.catalogue);
         let recover = || -> Result<(), Box<dyn std::error::Error>> {
             for owner in catalogue.fetch_owners()? {
-                if !shared.kitchen.store().is_alive(&owner)? {
+                if !shared.bundles.is_alive(&owner)? {
                     let fetches = catalogue.release_fetches(&owner, Timestamp::now())?;
                     tracing::info!(fetches, "took up the fetches of a process that is gone");
                     shared.work.notify_one();
                 }
             }
             for owner in catalogue.placement_owners()? {
-                if !shared.kitchen.store().is_alive(&owner)? {
+                if !shared.bundles.is_alive(&owner)? {
                     let placements = catalogue.release_placements(&owner, Timestamp::now())?;
                     tracing::info!(placements, "took up what a process that is gone did in regions");
                 }
@@ -110,7 +110,7 @@ impl Archiver {
         let claimed = blocking(move || {
             let shared = &*archiver.0;
             let at_once = |host: &str| shared.at_once.get(host).copied().unwrap_or(AT_ONCE);
-            shared.kitchen.catalogue().claim_fetch(shared.kitchen.store().process(), at_once, Timestamp::now())
+            shared.catalogue.claim_fetch(shared.bundles.process(), at_once, Timestamp::now())
         });
         claimed.await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot take a fetch from the queue");
@@ -285,7 +285,7 @@ fn file_name(disposition: &str) -> Option<String> {
 impl Archiver {
     /// Writes what came of a job.
     fn settle(&self, job: &Job, outcome: Option<Outcome>) {
-        let catalogue = self.0.kitchen.catalogue();
+        let catalogue = &self.0.catalogue;
         let written = match outcome {
             Some(Outcome::Settled) => return,
             None => catalogue.give_back_fetch(job),

@@ -21,6 +21,8 @@
 //! says: who is `new` or `pending` has a row in the queue or waits through one. A process that dies
 //! leaves its name as the owner of its cooks, for [`Catalogue::release`].
 
+#![allow(clippy::disallowed_methods, reason = "those that are its own")]
+
 mod archiver;
 mod backup;
 mod block;

@@ -141,7 +141,7 @@ fn forget(settings: &Settings, request: &str) -> anyhow::Result<bool> {
 
 fn retry(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool> {
     let kitchen = rooms::kitchen(settings, rooms::archive(settings)?)?;
-    let catalogue = kitchen.catalogue().clone();
+    let catalogue = kitchen.bundles().catalogue().clone();
     let wanted = if request.contains('/') {
         wanted(settings, request)?
     } else {

@@ -8,7 +8,8 @@
 use super::rooms;
 use crate::archive::Archive;
 use crate::bundle::Bundle;
-use crate::catalogue::{Access, Catalogue};
+use crate::bundles::Bundles;
+use crate::catalogue::Access;
 use crate::config::Settings;
 use crate::key::{BundleKey, Format, ObjectKind, Swhid};
 use crate::store::Store;
@@ -109,7 +110,8 @@ fn block(settings: &Settings, object: &Swhid, args: &Args) -> anyhow::Result<Exi
     }
     let archive = rooms::archive(settings)?;
     let wanted = HashSet::from([object.id]);
-    let mut sweep = Sweep { store, catalogue, search: Search::new(archive.reader(), &wanted), wanted: &wanted };
+    let (bundles, search) = (Bundles::new(store, catalogue), Search::new(archive.reader(), &wanted));
+    let mut sweep = Sweep { bundles, search, wanted: &wanted };
     sweep.own_names(object)?;
     sweep.all(|key, removed| {
         let (list, word) = if removed {
@@ -129,8 +131,7 @@ fn block(settings: &Settings, object: &Swhid, args: &Args) -> anyhow::Result<Exi
 }
 
 struct Sweep<'a> {
-    store: Store,
-    catalogue: Catalogue,
+    bundles: Bundles,
     search: Search<'a>,
     wanted: &'a HashSet<crate::key::Sha1Git>,
 }
@@ -138,23 +139,23 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     /// The files of the object itself go whether or not the catalogue knows of them.
     fn own_names(&self, object: &Swhid) -> anyhow::Result<()> {
-        for format in Format::ALL {
-            if let Ok(key) = BundleKey::new(object.kind, object.id, format)
-                && self.catalogue.bundle(&key)?.is_none()
-            {
-                drop(self.store.withdraw(&key)?);
+        let mut strays = Vec::new();
+        for key in Format::ALL.into_iter().filter_map(|format| BundleKey::new(object.kind, object.id, format).ok()) {
+            if self.bundles.catalogue().bundle(&key)?.is_none() {
+                strays.push(key);
             }
         }
+        self.bundles.expel(&strays)?;
         Ok(())
     }
 
     /// Looks through all bundles; tells of each that was removed, or could not be checked.
     fn all(&mut self, mut tell: impl FnMut(&BundleKey, bool) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let bar = progress_bar(self.catalogue.totals()?.files);
+        let bar = progress_bar(self.bundles.catalogue().totals()?.files);
         for kind in ObjectKind::ALL {
             let mut after = None;
             loop {
-                let page = self.catalogue.list(kind, after, PAGE)?;
+                let page = self.bundles.catalogue().list(kind, after, PAGE)?;
                 let Some(last) = page.last() else { break };
                 after = Some((last.key.id(), last.key.format()));
                 for bundle in &page {
@@ -178,7 +179,7 @@ impl Sweep<'_> {
     fn holds(&mut self, bundle: &Bundle) -> anyhow::Result<Option<bool>> {
         let key = &bundle.key;
         let manifest = match key.kind() {
-            ObjectKind::Snapshot => self.catalogue.snapshot(&key.id())?,
+            ObjectKind::Snapshot => self.bundles.catalogue().snapshot(&key.id())?,
             ObjectKind::Content | ObjectKind::Directory | ObjectKind::Revision | ObjectKind::Release => None,
         };
         match self.search.holds(&Subject { key, manifest: manifest.as_ref() })? {
@@ -187,7 +188,7 @@ impl Sweep<'_> {
             Answer::Unknown(missing) => tracing::debug!(%key, %missing, "looking into the file"),
         }
         // A row whose file is gone has nothing to hold it.
-        let Some(found) = self.store.get(key)? else { return Ok(Some(false)) };
+        let Some(found) = self.bundles.open(key)? else { return Ok(Some(false)) };
         match sweep::in_file(key, &found.file, |id| self.wanted.contains(id)) {
             Ok(true) => Ok(Some(true)),
             // What it was made from had other ids than what is in it.
@@ -200,14 +201,8 @@ impl Sweep<'_> {
     }
 
     fn remove(&self, key: &BundleKey) -> anyhow::Result<()> {
-        // Unlinked only when the transaction that forgot it is over.
-        let mut withdrawn = None;
-        self.catalogue.expel(&[*key], |key| {
-            withdrawn = self.store.withdraw(key)?;
-            Ok(())
-        })?;
-        drop(withdrawn);
-        if self.store.get(key)?.is_some() {
+        self.bundles.expel(&[*key])?;
+        if self.bundles.open(key)?.is_some() {
             bail!("{key} is there again: is it made by a larder of an earlier version?");
         }
         Ok(())

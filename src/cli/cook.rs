@@ -55,7 +55,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     archive.wait_for_scans();
     let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
     kitchen.recover();
-    let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.catalogue());
+    let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.bundles().catalogue());
     let key = match args.named.key(settings, &kitchen, locals(), format)? {
         Some(key) => key,
         None => bundle.context("because clap asks for one or the other")?,
@@ -83,14 +83,14 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     if let Some(output) = &args.output {
         copy(&kitchen, &key, output)?;
     }
-    let bundle = kitchen.status(&key)?;
+    let bundle = kitchen.look_up_and_heal(&key)?;
     if args.json {
         super::print_json(&status_body(&key, bundle.as_ref(), None, &super::list::base(settings)))
     } else if args.output.as_deref() == Some(Path::new("-")) {
         Ok(())
     } else {
         let size = bundle.and_then(|bundle| bundle.file).map_or(0, |file| file.size);
-        let place = args.output.clone().unwrap_or_else(|| kitchen.store().path(&key));
+        let place = args.output.clone().unwrap_or_else(|| kitchen.bundles().path(&key));
         super::print(&format!("{key} {} {}\n", ByteSize(size), place.display()))
     }
 }
@@ -114,7 +114,7 @@ fn cook(kitchen: &Kitchen, key: &BundleKey) -> anyhow::Result<()> {
         let result = loop {
             match kitchen.cook_with_its_root(key) {
                 Err(error) => break Err(error.into()),
-                Ok(worked) => match kitchen.status(key) {
+                Ok(worked) => match kitchen.look_up_and_heal(key) {
                     Err(error) => break Err(error.into()),
                     Ok(None) => break Err(anyhow::anyhow!("{key} was removed while it was cooked")),
                     Ok(Some(bundle)) => match bundle.status {
@@ -159,7 +159,7 @@ fn show_progress(kitchen: &Kitchen, key: &BundleKey, ended: &AtomicBool) {
 
 /// Copies the bundle out of the store; a file takes its name when it is whole.
 fn copy(kitchen: &Kitchen, key: &BundleKey, output: &Path) -> anyhow::Result<()> {
-    let mut found = kitchen.store().get(key)?.with_context(|| format!("{key} was removed while it was copied"))?;
+    let mut found = kitchen.bundles().open(key)?.with_context(|| format!("{key} was removed while it was copied"))?;
     if output == Path::new("-") {
         std::io::copy(&mut found.file, &mut std::io::stdout().lock())?;
         return Ok(());

@@ -1,6 +1,7 @@
 //! `larder fsck`: compares the catalogue with the files. For cron and for people.
 
 use super::rooms;
+use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::escaped::Escaped;
@@ -70,7 +71,8 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     };
     let files = catalogue.totals().map(|totals| totals.files).unwrap_or_default();
     let mut screen = Screen::new(args.json, files);
-    let report = fsck::check(&store, &catalogue, order, &before, &Timestamp::now, &mut |event| screen.show(&event));
+    let bundles = Bundles::new(store, catalogue);
+    let report = fsck::check(&bundles, order, &before, &Timestamp::now, &mut |event| screen.show(&event));
     screen.bar.finish_and_clear();
     let report = report.context("cannot go on checking")?;
     if let Some(error) = screen.broken {

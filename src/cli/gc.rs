@@ -2,6 +2,7 @@
 
 use super::rooms;
 use crate::access::{self, log::Log};
+use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::gc::{self, Limits, Plan, Removed, Stock};
@@ -51,11 +52,11 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
         };
         _lock = lock;
     }
-    let (store, catalogue, before) = open(settings, args, &limits)?;
+    let (bundles, before) = open(settings, args, &limits)?;
     if !args.dry_run {
-        read_log(settings, &catalogue);
+        read_log(settings, bundles.catalogue());
     }
-    let (stock, plan) = plan(&store, &catalogue, &limits)?;
+    let (stock, plan) = plan(&bundles, &limits)?;
     let refused = plan.suspicious && !args.force;
     if !args.json {
         super::print(&describe(&stock, &plan, &limits))?;
@@ -63,8 +64,8 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     let mut enough = plan.is_enough();
     let mut removed = None;
     if !args.dry_run && !refused {
-        catalogue.relax()?;
-        let (done, met) = collect(&store, &catalogue, &limits, &plan)?;
+        bundles.catalogue().relax()?;
+        let (done, met) = collect(&bundles, &limits, &plan)?;
         enough = met;
         removed = Some(done.and(before));
     }
@@ -95,12 +96,12 @@ fn read_log(settings: &Settings, catalogue: &Catalogue) {
 
 /// Carries out a plan; where something of it was used or pinned meanwhile, others go in its place.
 /// Gives what was removed, and whether the limits hold now.
-fn collect(store: &Store, catalogue: &Catalogue, limits: &Limits, first: &Plan) -> anyhow::Result<(Removed, bool)> {
+fn collect(bundles: &Bundles, limits: &Limits, first: &Plan) -> anyhow::Result<(Removed, bool)> {
     let mut removed = Removed::default();
     let mut next = first.clone();
     for _ in 0..ROUNDS {
         let bar = bar(next.victims.len());
-        let done = gc::run(&next, store, catalogue, |withdrawn, sofar| {
+        let done = gc::run(&next, bundles, |withdrawn, sofar| {
             drop(withdrawn);
             bar.set_position(sofar.files + sofar.passed_over);
         });
@@ -110,7 +111,7 @@ fn collect(store: &Store, catalogue: &Catalogue, limits: &Limits, first: &Plan) 
         if done.passed_over == 0 {
             return Ok((removed, next.is_enough()));
         }
-        next = plan(store, catalogue, limits)?.1;
+        next = plan(bundles, limits)?.1;
         // A second look must not do what the first one would have refused.
         if next.victims.is_empty() || next.suspicious {
             break;
@@ -119,22 +120,22 @@ fn collect(store: &Store, catalogue: &Catalogue, limits: &Limits, first: &Plan) 
     Ok((removed, next.victims.is_empty() && next.is_enough()))
 }
 
-fn plan(store: &Store, catalogue: &Catalogue, limits: &Limits) -> anyhow::Result<(Stock, Plan)> {
-    let stock = gc::stock(store, catalogue)?;
+fn plan(bundles: &Bundles, limits: &Limits) -> anyhow::Result<(Stock, Plan)> {
+    let (stock, catalogue) = (gc::stock(bundles)?, bundles.catalogue());
     let now = catalogue.moment(Timestamp::now())?;
     let plan = gc::plan(gc::candidates(catalogue, limits.room.policy), &stock, limits, now)?;
     Ok((stock, plan))
 }
 
-/// The store, the catalogue, and what had to go before they could be opened.
-fn open(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<(Store, Catalogue, Removed)> {
+/// The bundles, and what had to go before they could be opened.
+fn open(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<(Bundles, Removed)> {
     if args.dry_run {
         let store = Store::open_read_only(&settings.data).context("cannot open the store")?;
         let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Read)?;
-        return Ok((store, catalogue, Removed::default()));
+        return Ok((Bundles::new(store, catalogue), Removed::default()));
     }
     let error = match open_to_write(settings) {
-        Ok((store, catalogue)) => return Ok((store, catalogue, Removed::default())),
+        Ok(bundles) => return Ok((bundles, Removed::default())),
         Err(error) => error,
     };
     if matches!(error.downcast_ref(), Some(StoreError::Owner { .. })) || !is_full(settings) {
@@ -142,15 +143,15 @@ fn open(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<(St
     }
     tracing::warn!("no room to open the catalogue ({error:#}): deleting first");
     let first = delete_first(settings, args, limits)?;
-    let (store, catalogue) = open_to_write(settings)?;
-    catalogue.relax()?;
-    let removed = gc::run(&first, &store, &catalogue, |_, _| ()).context("cannot collect")?;
-    Ok((store, catalogue, removed))
+    let bundles = open_to_write(settings)?;
+    bundles.catalogue().relax()?;
+    let removed = gc::run(&first, &bundles, |_, _| ()).context("cannot collect")?;
+    Ok((bundles, removed))
 }
 
-fn open_to_write(settings: &Settings) -> anyhow::Result<(Store, Catalogue)> {
+fn open_to_write(settings: &Settings) -> anyhow::Result<Bundles> {
     let store = Store::open(&settings.data).context("cannot open the store")?;
-    Ok((store, rooms::catalogue_to_write(settings, Access::Write)?))
+    Ok(Bundles::new(store, rooms::catalogue_to_write(settings, Access::Write)?))
 }
 
 /// Whether the disk lacks the little room that opening takes.
@@ -163,9 +164,10 @@ fn is_full(settings: &Settings) -> bool {
 fn delete_first(settings: &Settings, args: &Args, limits: &Limits) -> anyhow::Result<Plan> {
     let store = Store::open_read_only(&settings.data).context("cannot open the store")?;
     let catalogue = Catalogue::open(&rooms::catalogue_path(settings), Access::Frozen)?;
-    let (_, mut plan) = plan(&store, &catalogue, limits)?;
+    let bundles = Bundles::new(store, catalogue);
+    let (_, mut plan) = plan(&bundles, limits)?;
     anyhow::ensure!(!plan.suspicious || args.force, "the disk is full, and most would go because of max_idle alone");
-    gc::unlink_first(&mut plan, &store, &catalogue)?;
+    gc::unlink_first(&mut plan, &bundles)?;
     Ok(plan)
 }
 

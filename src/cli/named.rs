@@ -45,7 +45,7 @@ impl Named {
         {
             return Err(anyhow::Error::new(failure).context("cannot read the refs of the origin"));
         }
-        let catalogue = kitchen.catalogue();
+        let catalogue = kitchen.bundles().catalogue();
         let written = Remote::parse(&origin).map_or_else(|_| origin.clone(), |remote| remote.as_str().to_owned());
         let found = match catalogue.origin(&origin)? {
             None => catalogue.origin(&written)?,

@@ -1,6 +1,7 @@
 //! `larder remove`: takes bundles out of the store. What is asked for again is cooked again.
 
 use super::{parse_bundle, rooms};
+use crate::bundles::Bundles;
 use crate::catalogue::Access;
 use crate::config::Settings;
 use crate::key::BundleKey;
@@ -27,16 +28,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     rooms::read_catalogue(settings)?;
     let store = Store::open(&settings.data).context("cannot open the store")?;
     let catalogue = rooms::catalogue_to_write(settings, Access::Write)?;
-    // Unlinked only when the transaction that forgot them is over.
-    let mut withdrawn = Vec::new();
-    let mut removed = 0;
-    for batch in args.bundles.chunks(100) {
-        removed += catalogue.remove(batch, |key| {
-            withdrawn.extend(store.withdraw(key)?);
-            Ok(())
-        })?;
-        withdrawn.clear();
-    }
+    let removed = Bundles::new(store, catalogue.clone()).remove(&args.bundles)?;
     let mut pinned = 0;
     if removed < args.bundles.len() as u64 {
         for key in &args.bundles {

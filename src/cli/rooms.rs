@@ -4,6 +4,7 @@ use crate::archive::Archive;
 use crate::archive::git::GitArchive;
 use crate::archive::several::Several;
 use crate::archiver::FetchedArchive;
+use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::kitchen::{Kitchen, Limits};
@@ -148,7 +149,8 @@ pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
 pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Kitchen> {
     let store = store(settings).context("cannot open the store")?;
     let catalogue = catalogue(settings).context("cannot open the catalogue")?;
-    let kitchen = Kitchen::in_mode(settings.mode, Arc::clone(&archive) as _, store, catalogue, limits(settings));
+    let kitchen =
+        Kitchen::in_mode(settings.mode, Arc::clone(&archive) as _, Bundles::new(store, catalogue), limits(settings));
     kitchen.set_archive(with_fetched(settings, archive, &kitchen));
     Ok(kitchen)
 }

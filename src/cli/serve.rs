@@ -103,7 +103,10 @@ async fn serve(
         brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
     if !settings.snapshot_interval.is_zero() {
-        brigade.take_snapshots(rooms::locals(settings, &repositories, kitchen.catalogue()), settings.snapshot_interval);
+        brigade.take_snapshots(
+            rooms::locals(settings, &repositories, kitchen.bundles().catalogue()),
+            settings.snapshot_interval,
+        );
     }
     super::print(&format!(
         "larder {} listens on {}\nclients reach it as {}\nbundles are kept in {}\n",

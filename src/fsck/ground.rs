@@ -77,7 +77,7 @@ impl Check<'_> {
     /// A folder is made and gets its mode inside a transaction: outside of one it has it.
     pub(super) fn folder_mode(&mut self, path: &Path, mode: u32) -> Result<(), Error> {
         let (store, repair) = (self.store, self.order.repair);
-        let found = self.catalogue.inspect(self.now(), |_| -> Result<_, Error> {
+        let found = self.bundles.locked(self.now(), |_| -> Result<_, Error> {
             let Some(now) = store.mode(path)?.filter(|now| *now != mode) else { return Ok(None) };
             let did = if repair { done(store.set_mode(path, mode), Did::Corrected) } else { Did::Nothing };
             Ok(Some((now, did)))
@@ -93,7 +93,7 @@ impl Check<'_> {
         let (store, repair) = (self.store, self.order.repair);
         // Where nobody publishes; and one that stays, for whatever reason, is no fault.
         let is_empty = || -> Result<bool, Error> { Ok(store.remove_empty(path).unwrap_or(false)) };
-        let counts = !repair || self.catalogue.inspect(self.now(), |_| is_empty())?;
+        let counts = !repair || self.bundles.locked(self.now(), |_| is_empty())?;
         self.report.empty_folders += u64::from(counts);
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Check<'_> {
     fn nameless(&mut self, file: FileId) -> Result<(), Error> {
         let mut did = Did::Nothing;
         if self.order.repair {
-            let removed = self.catalogue.inspect(self.now(), |inspection| inspection.remove_nameless(file));
+            let removed = self.bundles.locked(self.now(), |locked| locked.rows.remove_nameless(file));
             if !removed? {
                 return Ok(());
             }

@@ -7,7 +7,7 @@
 //! # While others write
 //! `serve`, `gc` and cooks go on meanwhile. What is read of the folders and of the catalogue is of
 //! two moments, so a difference between them is only a *suspicion*. Each is looked at again inside
-//! `BEGIN IMMEDIATE` ([`crate::catalogue::Catalogue::inspect`]), where nobody publishes and nobody
+//! `BEGIN IMMEDIATE` ([`Bundles::locked`]), where nobody publishes and nobody
 //! withdraws: a file gets its name, and loses it, only in a transaction that holds that same lock.
 //! Only what is still wrong then is a finding, whether it is to be repaired or not, and the repair is
 //! in the same transaction. So:
@@ -36,6 +36,8 @@
 //! merged: what is held is a page and a shard. A file is looked at once; rows of files with several
 //! names cost one more look-up where the number of links says that something is wrong.
 
+#![allow(clippy::disallowed_methods, reason = "a check looks at the files by themselves")]
+
 mod blocks;
 mod content;
 mod ground;
@@ -44,9 +46,11 @@ mod merge;
 mod report;
 mod shard;
 
+pub use crate::bundles::Error;
 pub use report::{Did, Event, Fault, Finding, Progress, Report};
 
-use crate::catalogue::{Catalogue, CatalogueError};
+use crate::bundles::Bundles;
+use crate::catalogue::Catalogue;
 use crate::gc::Lock;
 use crate::key::ObjectKind;
 use crate::store::{Met, Store};
@@ -76,17 +80,6 @@ pub struct Order {
     pub max_queue: u64,
 }
 
-/// Why a check could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The catalogue's.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// The store's.
-    #[error(transparent)]
-    Store(#[from] io::Error),
-}
-
 /// The right to check in this data directory, one process at a time. `None` when another has it.
 pub fn lock(data: &Path) -> io::Result<Option<Lock>> {
     Lock::take(&data.join("bundles"))
@@ -100,15 +93,13 @@ pub fn lock(data: &Path) -> io::Result<Option<Lock>> {
 /// # Errors
 /// What hinders the check as a whole; what hinders one repair is in its finding.
 pub fn check(
-    store: &Store,
-    catalogue: &Catalogue,
+    bundles: &Bundles,
     order: Order,
     before: &[Met],
     clock: &dyn Fn() -> Timestamp,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let mut check =
-        Check { store, catalogue, order, clock, tell, report: Report::default(), blocks: Blocks::default() };
+    let mut check = Check::new(bundles, order, clock, tell);
     if !check.catalogue_itself()? {
         // To write into what is broken would break more.
         return Ok(check.report);
@@ -116,7 +107,7 @@ pub fn check(
     check.top(before)?;
     check.drafts()?;
     for kind in ObjectKind::ALL {
-        for step in merge::merged(store, catalogue, kind) {
+        for step in merge::merged(check.store, check.catalogue, kind) {
             match step? {
                 Merged::Shard { rows, bundles } => check.shard(&rows, &bundles)?,
                 Merged::Other(met) => check.met(&met)?,
@@ -130,6 +121,7 @@ pub fn check(
 
 /// A check under way.
 struct Check<'c> {
+    bundles: &'c Bundles,
     store: &'c Store,
     catalogue: &'c Catalogue,
     order: Order,
@@ -140,7 +132,18 @@ struct Check<'c> {
     blocks: Blocks,
 }
 
-impl Check<'_> {
+impl<'c> Check<'c> {
+    fn new(
+        bundles: &'c Bundles,
+        order: Order,
+        clock: &'c dyn Fn() -> Timestamp,
+        tell: &'c mut dyn FnMut(Event<'_>),
+    ) -> Self {
+        let (store, catalogue) = (bundles.store(), bundles.catalogue());
+        let (report, blocks) = (Report::default(), Blocks::default());
+        Self { bundles, store, catalogue, order, clock, tell, report, blocks }
+    }
+
     fn now(&self) -> Timestamp {
         (self.clock)()
     }
@@ -174,8 +177,7 @@ mod tests {
 
     struct Larder {
         _data: tempfile::TempDir,
-        store: Store,
-        catalogue: Catalogue,
+        bundles: Bundles,
         key: BundleKey,
     }
 
@@ -189,41 +191,40 @@ mod tests {
             let store = Store::open(data.path()).unwrap();
             let catalogue = Catalogue::open(&data.path().join("catalogue.db"), Access::Write).unwrap();
             let key = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.tar".parse().unwrap();
-            Self { _data: data, store, catalogue, key }
+            Self { _data: data, bundles: Bundles::new(store, catalogue), key }
         }
 
         fn cook(&self, bytes: &[u8]) {
-            self.catalogue.order(&self.key, now(), 9, Duration::ZERO).unwrap();
-            let claim = self.catalogue.claim("p", now()).unwrap().unwrap();
-            let mut draft = self.store.draft().unwrap();
+            let catalogue = self.bundles.catalogue();
+            catalogue.order(&self.key, now(), 9, Duration::ZERO).unwrap();
+            let claim = catalogue.claim("p", now()).unwrap().unwrap();
+            let mut draft = self.bundles.draft().unwrap();
             draft.write_all(bytes).unwrap();
             let sealed = draft.seal().unwrap();
-            let publish = |names: &[BundleKey]| self.store.publish(sealed, names);
-            let facts = blake3::hash(bytes);
-            let facts =
-                crate::bundle::FileFacts { size: bytes.len() as u64, allocated: 4096, blake3: *facts.as_bytes() };
-            self.catalogue.finish(claim, facts, Duration::ZERO, now(), publish).unwrap();
+            let blake3 = *blake3::hash(bytes).as_bytes();
+            let facts = crate::bundle::FileFacts { size: bytes.len() as u64, allocated: 4096, blake3 };
+            let (remarks, took) = (crate::bundle::Remarks::default(), Duration::ZERO);
+            let cooked = crate::catalogue::Dish { facts, remarks: &remarks, took, met: &|_| true };
+            self.bundles.publish(claim, sealed, &cooked, now()).unwrap();
         }
 
         fn remove(&self) {
-            let withdraw = |key: &BundleKey| self.store.withdraw(key).map(drop);
-            assert_eq!(self.catalogue.remove(&[self.key], withdraw).unwrap(), 1);
+            assert_eq!(self.bundles.remove(&[self.key]).unwrap(), 1);
         }
 
         fn rows(&self) -> Vec<Shelved> {
-            self.catalogue.shelf(self.key.kind(), None, 9).unwrap()
+            self.bundles.catalogue().shelf(self.key.kind(), None, 9).unwrap()
         }
 
         fn files(&self) -> Vec<(BundleKey, Seen)> {
-            self.store.look(&self.key).unwrap().map(|seen| (self.key, seen)).into_iter().collect()
+            self.bundles.store().look(&self.key).unwrap().map(|seen| (self.key, seen)).into_iter().collect()
         }
 
         /// What a check that repairs finds, given rows and files as it read them.
         fn found(&self, rows: &[Shelved], files: &[(BundleKey, Seen)]) -> Vec<Fault> {
             let order = Order { repair: true, deep: true, ..Order::default() };
-            let (store, catalogue, report) = (&self.store, &self.catalogue, Report::default());
-            let mut check =
-                Check { store, catalogue, order, clock: &now, tell: &mut |_| (), report, blocks: Blocks::default() };
+            let mut tell = |_: Event<'_>| ();
+            let mut check = Check::new(&self.bundles, order, &now, &mut tell);
             check.shard(rows, files).unwrap();
             check.report.faults.into_keys().filter(|fault| *fault != Fault::WrongAllocated).collect()
         }
@@ -246,7 +247,7 @@ mod tests {
             let now = (larder.rows(), larder.files());
             assert_eq!(larder.found(&one.0, &now.1), [], "another file, of another length {length}");
             assert_eq!(larder.found(&now.0, &one.1), []);
-            assert!(larder.store.look(&larder.key).unwrap().is_some());
+            assert!(larder.bundles.store().look(&larder.key).unwrap().is_some());
             larder.remove();
         }
     }
@@ -256,7 +257,7 @@ mod tests {
         let larder = Larder::new();
         larder.cook(b"one");
         let one = (larder.rows(), larder.files());
-        larder.store.erase(&larder.key).unwrap();
+        larder.bundles.store().erase(&larder.key).unwrap();
         assert_eq!(larder.found(&one.0, &[]), [Fault::MissingFile]);
         assert_eq!(larder.found(&one.0, &[]), [], "it is reopened by now");
     }

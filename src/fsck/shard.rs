@@ -243,9 +243,9 @@ impl Check<'_> {
         for batch in suspicions.chunks(BATCH) {
             let now = self.now();
             let mut findings: Vec<Finding> = Vec::new();
-            self.catalogue.inspect(now, |inspection| -> Result<(), Error> {
+            self.bundles.locked(now, |locked| -> Result<(), Error> {
                 for suspicion in batch {
-                    findings.extend(self.judge(inspection, suspicion, now)?);
+                    findings.extend(self.judge(locked, suspicion)?);
                 }
                 Ok(())
             })?;

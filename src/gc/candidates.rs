@@ -2,10 +2,9 @@
 //! plan goes, and what the store and the disk hold.
 
 use super::plan::Stock;
+use crate::bundles::{Bundles, Error};
 use crate::catalogue::{Candidate, Catalogue, CatalogueError};
 use crate::limits::Policy;
-use crate::store::Store;
-use std::io;
 
 /// Rows read at a time: the first few suffice for most plans, the pages of long ones are longer.
 const FIRST_PAGE: u32 = 64;
@@ -33,7 +32,7 @@ pub fn candidates(
 }
 
 /// What there is, as the catalogue counts it and the disk says now.
-pub fn stock(store: &Store, catalogue: &Catalogue) -> io::Result<Stock> {
-    let totals = catalogue.totals().map_err(io::Error::other)?;
-    Ok(Stock { files: totals.files, allocated: totals.allocated, free: store.free()?, wanted: 0, coming: 0 })
+pub fn stock(bundles: &Bundles) -> Result<Stock, Error> {
+    let (totals, free) = (bundles.catalogue().totals()?, bundles.free()?);
+    Ok(Stock { files: totals.files, allocated: totals.allocated, free, wanted: 0, coming: 0 })
 }

@@ -1,11 +1,9 @@
-//! The going: files leave their names inside the catalogue's transaction and the disk after it.
-//! `mod.rs` has the crash order.
+//! Carrying out a plan, a hundred files a transaction. `mod.rs` has the crash order.
 
 use super::Plan;
-use crate::catalogue::{Catalogue, CatalogueError, Collected, FileId};
-use crate::key::BundleKey;
-use crate::store::{Store, Withdrawn};
-use std::io;
+use crate::bundles::{Bundles, Error};
+use crate::catalogue::{CatalogueError, Collected};
+use crate::store::Withdrawn;
 
 /// Files removed in one transaction, so that others get the write lock in between.
 const BATCH: usize = 100;
@@ -50,14 +48,14 @@ impl Removed {
 /// The catalogue's. What was unlinked by then stays so; its rows read as absent and heal.
 pub fn run(
     plan: &Plan,
-    store: &Store,
-    catalogue: &Catalogue,
+    bundles: &Bundles,
     mut after: impl FnMut(Vec<Withdrawn>, &Removed),
 ) -> Result<Removed, CatalogueError> {
     let mut removed = Removed::default();
+    let Some(not_after) = plan.newest else { return Ok(removed) };
     let mut unwritten = Vec::new();
     for batch in plan.victims.chunks(BATCH) {
-        match remove(plan, batch, store, catalogue) {
+        match bundles.collect(batch, not_after, plan.inflation) {
             Ok((collected, withdrawn)) => {
                 removed.add(&collected);
                 after(withdrawn, &removed);
@@ -68,56 +66,17 @@ pub fn run(
         }
     }
     for batch in unwritten {
-        let (collected, withdrawn) = remove(plan, batch, store, catalogue)?;
+        let (collected, withdrawn) = bundles.collect(batch, not_after, plan.inflation)?;
         removed.add(&collected);
         after(withdrawn, &removed);
     }
     Ok(removed)
 }
 
-/// Removes a batch; where the catalogue has no room to be written, the bytes go first.
-fn remove(
-    plan: &Plan,
-    batch: &[FileId],
-    store: &Store,
-    catalogue: &Catalogue,
-) -> Result<(Collected, Vec<Withdrawn>), CatalogueError> {
-    let Some(not_after) = plan.newest else { return Ok(Default::default()) };
-    let try_once = || {
-        let mut withdrawn = Vec::new();
-        let collected = catalogue.collect(batch, not_after, plan.inflation, |key| {
-            withdrawn.extend(take(store, key)?);
-            Ok(())
-        });
-        // On an error they are dropped here, which unlinks them.
-        collected.map(|collected| (collected, withdrawn))
-    };
-    match try_once() {
-        Err(error) if error.is_storage_full() => {
-            tracing::warn!(%error, "no room to write: deleting first");
-            try_once()
-        }
-        answer => answer,
-    }
-}
-
-/// Takes a bundle away from its name; by deleting it where there is no room for another name.
-fn take(store: &Store, key: &BundleKey) -> io::Result<Option<Withdrawn>> {
-    match store.withdraw(key) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => store.erase(key).map(|_| None),
-        answer => answer,
-    }
-}
-
 /// Deletes the first files of a plan, and cuts the plan down to them, where there is no room to even
 /// open the catalogue for writing: [`run()`] does the rest of that plan when there is. Nobody else
 /// may have the catalogue open (`Access::Frozen`), so that what was planned is still so.
-pub fn unlink_first(plan: &mut Plan, store: &Store, catalogue: &Catalogue) -> io::Result<()> {
+pub fn unlink_first(plan: &mut Plan, bundles: &Bundles) -> Result<(), Error> {
     plan.victims.truncate(BATCH);
-    for &file in &plan.victims {
-        for name in catalogue.names_of(file).map_err(io::Error::other)? {
-            store.erase(&name)?;
-        }
-    }
-    Ok(())
+    bundles.unlink_first(&plan.victims)
 }

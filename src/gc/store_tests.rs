@@ -1,8 +1,11 @@
 //! Collection over a real catalogue and a real store: what a plan reads, what a run removes and writes.
 
+#![allow(clippy::disallowed_methods, reason = "rows without files, and files without rows, are made so")]
+
 use super::{Limits, Plan, Removed, candidates, plan, run, stock, unlink_first};
-use crate::bundle::FileFacts;
-use crate::catalogue::{Access, Catalogue, Touch};
+use crate::bundle::{FileFacts, Remarks};
+use crate::bundles::Bundles;
+use crate::catalogue::{Access, Catalogue, Dish, Touch};
 use crate::key::{BundleKey, ObjectKind};
 use crate::limits::{MinFree, Policy, RoomLimits};
 use crate::store::Store;
@@ -22,8 +25,7 @@ fn key(number: u32) -> BundleKey {
 
 struct Larder {
     folder: tempfile::TempDir,
-    store: Store,
-    catalogue: Catalogue,
+    bundles: Bundles,
 }
 
 impl Larder {
@@ -32,40 +34,41 @@ impl Larder {
         let store = Store::open(folder.path()).unwrap();
         let path = folder.path().join("catalogue.db");
         let catalogue = if in_memory { Catalogue::in_memory() } else { Catalogue::open(&path, Access::Write) };
-        Self { folder, store, catalogue: catalogue.unwrap() }
+        Self { folder, bundles: Bundles::new(store, catalogue.unwrap()) }
     }
 
     /// Publishes a bundle of 8 KiB that took `took` to cook.
     fn cook(&self, number: u32, took: Duration, now: Timestamp) {
-        let mut draft = self.store.draft().unwrap();
+        let mut draft = self.bundles.draft().unwrap();
         draft.write_all(&[u8::try_from(number).unwrap(); 8192]).unwrap();
         let sealed = draft.seal().unwrap();
-        self.catalogue.order(&key(number), now, 9, Duration::ZERO).unwrap();
-        let claim = self.catalogue.claim("p", now).unwrap().unwrap();
+        self.bundles.catalogue().order(&key(number), now, 9, Duration::ZERO).unwrap();
+        let claim = self.bundles.catalogue().claim("p", now).unwrap().unwrap();
         let facts = FileFacts { allocated: 8192, ..sealed.facts() };
-        self.catalogue.finish(claim, facts, took, now, |names| self.store.publish(sealed, names)).unwrap();
+        let cooked = Dish { facts, remarks: &Remarks::default(), took, met: &|_| true };
+        self.bundles.publish(claim, sealed, &cooked, now).unwrap();
     }
 
     /// A row without a file.
     fn note(&self, number: u32, now: Timestamp) {
-        self.catalogue.order(&key(number), now, 9, Duration::ZERO).unwrap();
-        let claim = self.catalogue.claim("p", now).unwrap().unwrap();
+        self.bundles.catalogue().order(&key(number), now, 9, Duration::ZERO).unwrap();
+        let claim = self.bundles.catalogue().claim("p", now).unwrap().unwrap();
         let facts = FileFacts { size: 1, allocated: 512, blake3: [0; 32] };
-        self.catalogue.finish(claim, facts, Duration::ZERO, now, |_| Ok(())).unwrap();
+        self.bundles.catalogue().finish(claim, facts, Duration::ZERO, now, |_| Ok(())).unwrap();
     }
 
     fn use_it(&self, number: u32, hits: u64, at: Timestamp) {
-        self.catalogue.touch(&[Touch { key: key(number), at, hits }]).unwrap();
+        self.bundles.catalogue().touch(&[Touch { key: key(number), at, hits }]).unwrap();
     }
 
     fn plan(&self, max_size: u64, policy: Policy, now: Timestamp) -> Plan {
-        let stock = stock(&self.store, &self.catalogue).unwrap();
+        let stock = stock(&self.bundles).unwrap();
         let room = RoomLimits { max_size: Some(max_size), min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy };
-        plan(candidates(&self.catalogue, policy), &stock, &Limits { room, max_idle: None }, now).unwrap()
+        plan(candidates(self.bundles.catalogue(), policy), &stock, &Limits { room, max_idle: None }, now).unwrap()
     }
 
     fn collect(&self, plan: &Plan) -> Removed {
-        run(plan, &self.store, &self.catalogue, |_, _| ()).unwrap()
+        run(plan, &self.bundles, |_, _| ()).unwrap()
     }
 
     fn number(&self, sql: &str) -> f64 {
@@ -74,7 +77,7 @@ impl Larder {
     }
 
     fn there(&self, number: u32) -> bool {
-        self.store.get(&key(number)).unwrap().is_some()
+        self.bundles.open(&key(number)).unwrap().is_some()
     }
 }
 
@@ -126,8 +129,14 @@ fn of_many_files_just_the_oldest_go_however_many_pages_they_take() {
     assert_eq!(plan.victims.len(), 200);
     let removed = larder.collect(&plan);
     assert_eq!((removed.files, removed.names, removed.passed_over), (200, 200, 0));
-    let mut left: Vec<_> =
-        larder.catalogue.list(ObjectKind::Directory, None, 999).unwrap().iter().map(|bundle| bundle.key).collect();
+    let mut left: Vec<_> = larder
+        .bundles
+        .catalogue()
+        .list(ObjectKind::Directory, None, 999)
+        .unwrap()
+        .iter()
+        .map(|bundle| bundle.key)
+        .collect();
     let mut wanted: Vec<_> = (200..300).map(|age| key(name(age))).collect();
     left.sort_unstable();
     wanted.sort_unstable();
@@ -142,13 +151,13 @@ fn where_nothing_can_be_written_the_first_hundred_go_and_the_plan_ends_with_them
         larder.note(number, base());
     }
     for number in [0, 99, 100] {
-        let mut draft = larder.store.draft().unwrap();
+        let mut draft = larder.bundles.draft().unwrap();
         draft.write_all(b"bytes").unwrap();
-        larder.store.publish(draft.seal().unwrap(), &[key(number)]).unwrap();
+        larder.bundles.store().publish(draft.seal().unwrap(), &[key(number)]).unwrap();
     }
     let mut plan = larder.plan(0, Policy::Lru, base().after(HOUR));
     assert_eq!(plan.victims.len(), 150);
-    unlink_first(&mut plan, &larder.store, &larder.catalogue).unwrap();
+    unlink_first(&mut plan, &larder.bundles).unwrap();
     assert_eq!(plan.victims.len(), 100, "what was not deleted yet is planned anew");
     assert_eq!([0, 99, 100].map(|number| larder.there(number)), [false, false, true]);
     assert_eq!(larder.collect(&plan).files, 100);

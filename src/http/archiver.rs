@@ -76,7 +76,7 @@ impl Endpoints {
     /// that takes longer.
     async fn canonical(&self, key: BundleKey, cook: bool) -> Response<Body> {
         let url = self.base.bundle(&key);
-        let there = || matches!(self.kitchen.store().get(&key), Ok(Some(_)));
+        let there = || matches!(self.kitchen.bundles().open(&key), Ok(Some(_)));
         if cook && !there() {
             match self.kitchen.request(key).await {
                 Ok(_) => drop(self.kitchen.wait(&key, WAIT).await),

@@ -12,8 +12,8 @@ use hyper::Response;
 impl Vault {
     /// `GET, HEAD /vault/:kind?limit=&cursor=`
     pub(super) async fn list(&self, page: Page) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        let end = match reading(move || kitchen.catalogue().list_end(page.kind, page.after, page.limit)).await {
+        let catalogue = self.catalogue.clone();
+        let end = match reading(move || catalogue.list_end(page.kind, page.after, page.limit)).await {
             Ok(end) => end.map(|(last, more)| ((last.id(), last.format()), more)),
             Err(error) => return unavailable(&error),
         };
@@ -21,9 +21,9 @@ impl Vault {
             let cursor = route::cursor(last);
             self.base.url(&format!("/vault/{}?limit={}&cursor={cursor}", page.kind, page.limit))
         };
-        let (kitchen, base) = (self.kitchen.clone(), self.base.clone());
+        let (catalogue, base) = (self.catalogue.clone(), self.base.clone());
         let read = move |after: Option<&_>, count| {
-            let bundles = kitchen.catalogue().list(page.kind, after.copied(), count)?;
+            let bundles = catalogue.list(page.kind, after.copied(), count)?;
             let rows = bundles.iter().map(|bundle| {
                 let body = status_body(&bundle.key, Some(bundle), None, &base);
                 ((bundle.key.id(), bundle.key.format()), row(&body))

@@ -11,10 +11,10 @@ use super::route;
 use super::vault::Vault;
 use crate::archive::snapshot::Manifest;
 use crate::bodies::{Base, ObjectBody, escaped, object_body, origin_body};
-use crate::catalogue::{CatalogueError, Origin, Outcome, Visit};
+use crate::catalogue::{Catalogue, CatalogueError, Origin, Outcome, Visit};
 use crate::cook::{CookError, proof};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::OrderError;
 use crate::origins::{Remote, Resolved, resolve};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -66,15 +66,15 @@ fn visit_body<'a>(visit: &'a Visit, base: &Base) -> VisitBody<'a> {
 impl Vault {
     /// `GET, HEAD /origins?limit=&cursor=`
     pub(super) async fn origins(&self, page: route::Origins) -> Response<Body> {
-        let (kitchen, limit, after) = (self.kitchen.clone(), page.limit, page.after.clone());
-        let end = match reading(move || kitchen.catalogue().origins_end(after.as_deref(), limit)).await {
+        let (catalogue, limit, after) = (self.catalogue.clone(), page.limit, page.after.clone());
+        let end = match reading(move || catalogue.origins_end(after.as_deref(), limit)).await {
             Ok(end) => end,
             Err(error) => return unavailable(&error),
         };
         let next = |last: &String| self.base.url(&format!("/origins?limit={limit}&cursor={}", escaped(last)));
-        let (kitchen, base) = (self.kitchen.clone(), self.base.clone());
+        let (catalogue, base) = (self.catalogue.clone(), self.base.clone());
         let read = move |after: Option<&String>, count| {
-            let origins = kitchen.catalogue().origins(after.map(String::as_str), count)?;
+            let origins = catalogue.origins(after.map(String::as_str), count)?;
             Ok(origins.iter().map(|origin| (origin.url.clone(), row(&origin_body(origin, &base)))).collect())
         };
         let listing = Listing::new("{\"origins\":[".to_owned(), (page.after, limit), end, next, read);
@@ -83,10 +83,10 @@ impl Vault {
 
     /// `GET, HEAD /origins?url=&limit=&cursor=`
     pub(super) async fn visits(&self, page: route::Visits) -> Response<Body> {
-        let (kitchen, limit, before) = (self.kitchen.clone(), page.limit, page.before);
+        let (catalogue, limit, before) = (self.catalogue.clone(), page.limit, page.before);
         let found = reading(move || {
-            let Some(origin) = find(&kitchen, &page.url)? else { return Ok(None) };
-            let end = kitchen.catalogue().visits_end(&origin.url, before, limit)?;
+            let Some(origin) = find(&catalogue, &page.url)? else { return Ok(None) };
+            let end = catalogue.visits_end(&origin.url, before, limit)?;
             Ok(Some((origin, end)))
         })
         .await;
@@ -102,9 +102,9 @@ impl Vault {
         };
         let head =
             format!("{{\"origin\":{},\"visits\":[", String::from_utf8_lossy(&row(&origin_body(&origin, &self.base))));
-        let (kitchen, base, url) = (self.kitchen.clone(), self.base.clone(), origin.url.clone());
+        let (catalogue, base, url) = (self.catalogue.clone(), self.base.clone(), origin.url.clone());
         let read = move |before: Option<&Reverse<u64>>, count| {
-            let visits = kitchen.catalogue().visits(&url, before.map(|before| before.0), count)?;
+            let visits = catalogue.visits(&url, before.map(|before| before.0), count)?;
             Ok(visits.iter().map(|visit| (Reverse(visit.number), row(&visit_body(visit, &base)))).collect())
         };
         let listing = Listing::new(head, (before, limit), end, next, read);
@@ -113,12 +113,12 @@ impl Vault {
 
     /// `GET, HEAD /vault/resolve?origin=&ref=&path=`
     pub(super) async fn resolve(&self, question: route::Question) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
+        let (kitchen, catalogue) = (self.kitchen.clone(), self.catalogue.clone());
         let found = self.resolvers.make(move || {
-            let Some(origin) = find(&kitchen, &question.origin)? else { return Ok(None) };
+            let Some(origin) = find(&catalogue, &question.origin)? else { return Ok(None) };
             let Some(snapshot) = origin.snapshot else { return Ok(Some((origin, None))) };
             let mut reader = kitchen.archive().reader();
-            let mut resolved = match kitchen.catalogue().branches(&snapshot)? {
+            let mut resolved = match catalogue.branches(&snapshot)? {
                 Some(branches) => resolve(&*branches, reader.as_mut(), &question.reference)?,
                 None => resolve(&Manifest::default(), reader.as_mut(), &question.reference)?,
             };
@@ -158,11 +158,12 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id/proof`
     pub(super) async fn proof(&self, client: Client, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
-        let (kitchen, spool) = (self.kitchen.clone(), self.spool.clone());
+        let (kitchen, catalogue) = (self.kitchen.clone(), self.catalogue.clone());
+        let (bundles, spool) = (self.bundles.clone(), self.spool.clone());
         let made = self.provers.make(move || {
-            let folder = kitchen.store().data();
+            let folder = bundles.data();
             if kind == ObjectKind::Snapshot {
-                let Some(manifest) = kitchen.catalogue().branches(&id)? else { return Ok(Proven::Absent) };
+                let Some(manifest) = catalogue.branches(&id)? else { return Ok(Proven::Absent) };
                 let head = format!("snapshot {}\0", manifest.bytes().len());
                 return Ok(Proven::Made(spool.body(client, &[head.as_bytes(), manifest.bytes()], folder)));
             }
@@ -203,9 +204,9 @@ enum Proven {
 }
 
 /// An origin by its URL, however it is written.
-fn find(kitchen: &Kitchen, url: &str) -> Result<Option<Origin>, CatalogueError> {
-    match (kitchen.catalogue().origin(url)?, Remote::parse(url)) {
-        (None, Ok(remote)) if remote.as_str() != url => kitchen.catalogue().origin(remote.as_str()),
+fn find(catalogue: &Catalogue, url: &str) -> Result<Option<Origin>, CatalogueError> {
+    match (catalogue.origin(url)?, Remote::parse(url)) {
+        (None, Ok(remote)) if remote.as_str() != url => catalogue.origin(remote.as_str()),
         (found, _) => Ok(found),
     }
 }

@@ -1,6 +1,6 @@
 //! The `/vault` endpoints: what each route answers. All it knows of cooking is the kitchen's handle.
 //!
-//! A hit goes `route -> store.get -> static_file` and asks SQLite nothing; a GET never cooks.
+//! A hit goes `route -> Bundles::open -> static_file` and asks SQLite nothing; a GET never cooks.
 
 use super::answer::{blocking, json, text};
 use super::archiver::Endpoints;
@@ -21,6 +21,8 @@ use super::static_file::{self, Meta};
 use super::swh;
 use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
+use crate::bundles::Bundles;
+use crate::catalogue::Catalogue;
 use crate::key::{BundleKey, Format, ObjectKind};
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
@@ -41,6 +43,9 @@ const WAITING: usize = 1024;
 /// The answers below larder's root.
 pub struct Vault {
     pub(super) kitchen: Kitchen,
+    pub(super) bundles: Bundles,
+    /// For lists, and for origins.
+    pub(super) catalogue: Catalogue,
     pub(super) base: Base,
     root_path: String,
     digests: Digests,
@@ -79,6 +84,8 @@ impl Vault {
     #[must_use]
     pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
         Self {
+            bundles: kitchen.bundles().clone(),
+            catalogue: kitchen.bundles().catalogue().clone(),
             kitchen,
             base,
             root_path,
@@ -183,7 +190,7 @@ impl Vault {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return Some(self.not_ordered(&error));
         }
-        match self.kitchen.store().get(&key) {
+        match self.bundles.open(&key) {
             Ok(Some(found)) => Some(self.hit(asked, key, found).await),
             Ok(None) => None,
             Err(error) => Some(not_opened(&error)),
@@ -258,8 +265,8 @@ impl Vault {
             return served.response;
         }
         // A connection of HTTP/2 may be sent many at once: their files are not all held open.
-        let store = self.kitchen.store().clone();
-        let reopen = Reopen::by(move || Ok(store.get(&key)?.map(|found| found.file)));
+        let bundles = self.bundles.clone();
+        let reopen = Reopen::by(move || Ok(bundles.open(&key)?.map(|found| found.file)));
         served.response.map(|body| body.reopened(file_id, reopen))
     }
 
@@ -354,7 +361,7 @@ impl Vault {
 
     pub(super) async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
         let kitchen = self.kitchen.clone();
-        blocking(move || kitchen.status(&key)).await
+        blocking(move || kitchen.look_up_and_heal(&key)).await
     }
 
     pub(super) fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {

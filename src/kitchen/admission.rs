@@ -11,11 +11,10 @@
 //! that find no room do not both remove as much as one of them needs. They are unlinked after it was
 //! let go of; until then they count as free (`leaving`).
 
-use crate::catalogue::Catalogue;
+use crate::bundles::{Bundles, Error};
 use crate::gc::{self, Limits, Plan};
 use crate::key::BundleKey;
 use crate::limits::{Policy, RoomLimits};
-use crate::store::Store;
 use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,8 +33,7 @@ const TRIES: usize = 4;
 
 /// The room that is left, shared by all cooks of this process.
 pub(super) struct Room {
-    store: Store,
-    catalogue: Catalogue,
+    bundles: Bundles,
     /// Held for a copy, never while another lock is taken.
     limits: RwLock<RoomLimits>,
     reserved: AtomicU64,
@@ -45,10 +43,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(store: Store, catalogue: Catalogue, limits: RoomLimits) -> Self {
+    pub(super) fn new(bundles: Bundles, limits: RoomLimits) -> Self {
         let (reserved, leaving) = (AtomicU64::new(0), AtomicU64::new(0));
         let limits = RwLock::new(limits);
-        Self { store, catalogue, limits, reserved, leaving, making: Mutex::new(()) }
+        Self { bundles, limits, reserved, leaving, making: Mutex::new(()) }
     }
 
     /// Other limits from now on.
@@ -112,12 +110,11 @@ impl Room {
             // Anew: somebody else may have made the room meanwhile.
             let mut plan = self.plan(step, 0, self.limits().policy)?;
             plan.victims.truncate(FILES_AT_ONCE);
-            let removed =
-                gc::run(&plan, &self.store, &self.catalogue, |files, _| withdrawn.extend(files)).map_err(|error| {
-                    let full = error.is_storage_full();
-                    let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
-                    io::Error::new(kind, error)
-                })?;
+            let removed = gc::run(&plan, &self.bundles, |files, _| withdrawn.extend(files)).map_err(|error| {
+                let full = error.is_storage_full();
+                let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+                io::Error::new(kind, error)
+            })?;
             self.leaving.fetch_add(removed.bytes, Ordering::AcqRel);
             removed
         };
@@ -132,13 +129,17 @@ impl Room {
     /// What must go so that `step` more bytes fit on the disk, and `more` besides what is reserved
     /// within `max_size`.
     fn plan(&self, step: u64, more: u64, policy: Policy) -> io::Result<Plan> {
-        let mut stock = gc::stock(&self.store, &self.catalogue)?;
+        let mut stock = gc::stock(&self.bundles).map_err(|error| match error {
+            Error::Store(error) => error,
+            Error::Catalogue(error) => io::Error::other(error),
+        })?;
         stock.wanted = step;
         stock.coming = self.reserved.load(Ordering::Acquire).saturating_add(more);
         stock.free.bytes = stock.free.bytes.saturating_add(self.leaving.load(Ordering::Acquire));
-        let now = self.catalogue.moment(Timestamp::now()).map_err(io::Error::other)?;
+        let catalogue = self.bundles.catalogue();
+        let now = catalogue.moment(Timestamp::now()).map_err(io::Error::other)?;
         let limits = Limits { room: RoomLimits { policy, ..self.limits() }, max_idle: None };
-        gc::plan(gc::candidates(&self.catalogue, policy), &stock, &limits, now).map_err(io::Error::other)
+        gc::plan(gc::candidates(catalogue, policy), &stock, &limits, now).map_err(io::Error::other)
     }
 }
 
@@ -234,6 +235,8 @@ impl<W: Write> Write for Reserving<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Remarks;
+    use crate::catalogue::Dish;
     use crate::kitchen::kit;
     use crate::limits::MinFree;
     use std::time::Duration;
@@ -241,17 +244,18 @@ mod tests {
     /// A room with three bundles of 256 KiB, last used long ago.
     fn room(data: &std::path::Path) -> Arc<Room> {
         let kitchen = kit::kitchen(data, |_| Ok(None));
-        let (store, catalogue) = (kitchen.store(), kitchen.catalogue());
+        let (bundles, catalogue) = (kitchen.bundles(), kitchen.bundles().catalogue());
         let then = Timestamp::from_millis(1_700_000_000_000);
         for number in 0..3_u8 {
             let key: BundleKey = format!("directory/{number:040x}.tar").parse().unwrap();
-            let mut draft = store.draft().unwrap();
+            let mut draft = bundles.draft().unwrap();
             draft.write_all(&vec![number; 256 << 10]).unwrap();
             let sealed = draft.seal().unwrap();
             catalogue.order(&key, then, 9, Duration::ZERO).unwrap();
             let claim = catalogue.claim("p", then).unwrap().unwrap();
-            let facts = sealed.facts();
-            catalogue.finish(claim, facts, Duration::ZERO, then, |names| store.publish(sealed, names)).unwrap();
+            let (facts, remarks) = (sealed.facts(), Remarks::default());
+            let cooked = Dish { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
+            bundles.publish(claim, sealed, &cooked, then).unwrap();
         }
         Arc::clone(&kitchen.0.room)
     }
@@ -260,11 +264,11 @@ mod tests {
     fn after_a_collection_the_limits_hold_as_before_it() {
         let data = tempfile::tempdir().unwrap();
         let room = room(data.path());
-        let allocated = room.catalogue.totals().unwrap().allocated;
+        let allocated = room.bundles.catalogue().totals().unwrap().allocated;
         room.set_limits(RoomLimits { max_size: Some(allocated), ..kit::room() });
         let mut reservation = room.reservation();
         reservation.reach(1).unwrap();
-        assert!(room.catalogue.totals().unwrap().files < 3, "something had to go");
+        assert!(room.bundles.catalogue().totals().unwrap().files < 3, "something had to go");
         assert_eq!(room.leaving.load(Ordering::Acquire), 0, "and is gone");
         assert_eq!(room.reserved.load(Ordering::Acquire), FIRST_STEP);
         drop(reservation);
@@ -279,7 +283,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let room = room(data.path());
         // Others use this disk meanwhile: by less than a gibibyte.
-        let free = room.store.free().unwrap().bytes;
+        let free = room.bundles.free().unwrap().bytes;
         let min_free = MinFree::Bytes(free.saturating_sub(1 << 30));
         room.set_limits(RoomLimits { min_free, grace: Duration::from_hours(1_000_000), ..kit::room() });
         room.check().unwrap();

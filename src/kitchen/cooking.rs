@@ -62,7 +62,7 @@ enum Outcome {
 impl Kitchen {
     /// Takes the oldest place in the queue and cooks it. `false` when none is ready.
     fn cook_next(&self) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim(self.0.store.process(), Timestamp::now()).inspect_err(|error| {
+        let claim = self.0.catalogue.claim(self.0.bundles.process(), Timestamp::now()).inspect_err(|error| {
             if error.is_storage_full()
                 && let Err(error) = self.0.room.make_some()
             {
@@ -87,7 +87,7 @@ impl Kitchen {
     }
 
     fn cook_this(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim_this(key, self.0.store.process(), Timestamp::now())?;
+        let claim = self.0.catalogue.claim_this(key, self.0.bundles.process(), Timestamp::now())?;
         Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
     }
 
@@ -165,8 +165,7 @@ impl Kitchen {
 
     /// A flat bundle of a revision or a release is another name of its directory's.
     fn hand_on(&self, claim: &Claim, directory: &BundleKey) -> Outcome {
-        let link = |from: &BundleKey, to: &BundleKey| self.0.store.link(from, to);
-        match self.0.catalogue.delegate(claim.clone(), directory, Timestamp::now(), link) {
+        match self.0.bundles.hand_on(claim.clone(), directory, Timestamp::now()) {
             Ok(Delegated::Linked) => {
                 tracing::info!(key = %claim.key, %directory, "linked");
                 Outcome::Settled
@@ -189,7 +188,7 @@ impl Kitchen {
     fn cook_file(&self, claim: &Claim, control: &Control) -> Outcome {
         let (key, shared) = (claim.key, &*self.0);
         let start = Instant::now();
-        let mut draft = match shared.store.draft() {
+        let mut draft = match shared.bundles.draft() {
             Ok(draft) => draft,
             Err(error) => return cook_failed(key, &CookError::Output(error)),
         };
@@ -202,7 +201,7 @@ impl Kitchen {
         let met = Arc::new(Met::default());
         met.insert(&key.id());
         let archive = NotingArchive::new(&shared.archive, Arc::clone(&met));
-        let bench = Bench { archive: &archive, scratch: shared.store.data(), room: &room, control };
+        let bench = Bench { archive: &archive, scratch: shared.bundles.data(), room: &room, control };
         let cooked = match self.make(&key, &bench, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
             Err(Unmade::Absent) => return absent(key),
@@ -215,16 +214,11 @@ impl Kitchen {
             Err(error) => return cook_failed(key, &CookError::Output(error)),
         };
         let facts = sealed.facts();
-        let mut names = Vec::new();
-        let publish = |keys: &[BundleKey]| {
-            names.extend_from_slice(keys);
-            shared.store.publish(sealed, keys)
-        };
         let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
         let took = start.elapsed();
         let dish = Dish { facts, remarks: &remarks, took, met: &|id| met.may_hold(id) };
-        match shared.catalogue.finish_dish(claim.clone(), &dish, Timestamp::now(), publish) {
-            Ok(Finished::Done) => {
+        match shared.bundles.publish(claim.clone(), sealed, &dish, Timestamp::now()) {
+            Ok((Finished::Done, names)) => {
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
                 for name in &names {
                     shared.waiters.ring(name);
@@ -232,11 +226,11 @@ impl Kitchen {
                 shared.published.notify_one();
                 Outcome::Settled
             }
-            Ok(Finished::Lost) => {
+            Ok((Finished::Lost, _)) => {
                 tracing::warn!(%key, "another process has taken this cook");
                 Outcome::Settled
             }
-            Ok(Finished::Outdated) => outdated(key),
+            Ok((Finished::Outdated, _)) => outdated(key),
             Err(error) => not_written(key, &error),
         }
     }

@@ -139,8 +139,9 @@ impl Kitchen {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the disk itself is looked at")]
 fn look_at_store(kitchen: &Kitchen) -> Vec<Trouble> {
-    let (store, room) = (&kitchen.0.store, &kitchen.0.room);
+    let (store, room) = (kitchen.0.bundles.store(), &kitchen.0.room);
     if matches!(store.is_in_place(), Ok(false)) {
         return vec![Trouble::StoreGone];
     }

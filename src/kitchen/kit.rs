@@ -2,6 +2,7 @@
 
 use super::{Kitchen, Limits};
 use crate::archive::{Archive, ArchiveError, Header, ObjectType, Reader};
+use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::key::Sha1Git;
 use crate::limits::{MinFree, Policy, RoomLimits};
@@ -62,5 +63,5 @@ pub(super) fn kitchen(
         gitfast_lossy: false,
         room: room(),
     };
-    Kitchen::new(Arc::new(Says(Arc::new(says))), store, catalogue, limits)
+    Kitchen::new(Arc::new(Says(Arc::new(says))), Bundles::new(store, catalogue), limits)
 }

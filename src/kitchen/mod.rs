@@ -35,11 +35,11 @@ pub use through::{Stream, ThroughError};
 use crate::access::Touches;
 use crate::archive::{Archive, BlockedArchive, Blocks};
 use crate::bundle::{Bundle, Status};
+use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
 use crate::cook::{Control, Progress};
 use crate::key::BundleKey;
 use crate::limits::{Mode, RoomLimits};
-use crate::store::Store;
 use crate::time::Timestamp;
 use absence::Absences;
 use admission::Room;
@@ -76,9 +76,6 @@ pub struct Limits {
 /// How many waiting names are remembered, for the sake of their progress.
 const MAX_NAMES: usize = 16_384;
 
-/// How long a read that has found a file gone waits for its turn to say so in the catalogue.
-const HEALING_PATIENCE: Duration = Duration::from_millis(100);
-
 /// A handle of the kitchen; cheap to clone.
 #[derive(Clone)]
 pub struct Kitchen(Arc<Shared>);
@@ -87,7 +84,8 @@ struct Shared {
     /// What every read goes through.
     archive: BlockedArchive,
     blocks: Arc<Blocklist>,
-    store: Store,
+    bundles: Bundles,
+    /// Of the same bundles: the queue, and what is blocked.
     catalogue: Catalogue,
     touches: Touches,
     mode: Mode,
@@ -130,20 +128,21 @@ struct Running {
 impl Kitchen {
     /// A kitchen that nobody works in yet: see [`Kitchen::start`].
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
-        Self::in_mode(Mode::Normal, archive, store, catalogue, limits)
+    pub fn new(archive: Arc<dyn Archive>, bundles: Bundles, limits: Limits) -> Self {
+        Self::in_mode(Mode::Normal, archive, bundles, limits)
     }
 
     /// A kitchen that keeps what it cooks, cooks nothing, or keeps nothing.
     #[must_use]
-    pub fn in_mode(mode: Mode, archive: Arc<dyn Archive>, store: Store, catalogue: Catalogue, limits: Limits) -> Self {
+    pub fn in_mode(mode: Mode, archive: Arc<dyn Archive>, bundles: Bundles, limits: Limits) -> Self {
+        let catalogue = bundles.catalogue().clone();
         let blocks = Arc::new(Blocklist::new(catalogue.clone()));
         let archive = BlockedArchive::new(archive, Arc::clone(&blocks) as Arc<dyn Blocks>);
-        let room = Arc::new(Room::new(store.clone(), catalogue.clone(), limits.room));
+        let room = Arc::new(Room::new(bundles.clone(), limits.room));
         Self(Arc::new(Shared {
             archive,
             blocks,
-            store,
+            bundles,
             catalogue,
             touches: Touches::default(),
             mode,
@@ -163,35 +162,9 @@ impl Kitchen {
         }))
     }
 
-    /// What the catalogue knows of a bundle. Blocking. A bundle whose file is gone, deleted by hand
-    /// perhaps, heals here: its row reads as absent from now on.
-    pub fn status(&self, key: &BundleKey) -> Result<Option<Bundle>, OrderError> {
-        let shared = &*self.0;
-        let Some(bundle) = shared.catalogue.bundle(key)? else { return Ok(None) };
-        if bundle.status == Status::Done && shared.store.get(key).map_err(OrderError::Store)?.is_none() {
-            if shared.mode != Mode::Normal {
-                return Ok(None);
-            }
-            // Looked at again under the write lock: it may have been collected, ordered, cooked and
-            // published since its row was read.
-            let reopened = shared.catalogue.hurried(HEALING_PATIENCE).inspect(
-                Timestamp::now(),
-                |inspection| -> Result<bool, OrderError> {
-                    let gone = shared.store.look(key).map_err(OrderError::Store)?.is_none();
-                    Ok(gone && inspection.reopen(key)?)
-                },
-            );
-            let reopened = match reopened {
-                // To read is not to wait for who writes: it heals the next time.
-                Err(OrderError::Catalogue(error)) if error.is_busy() => return Ok(None),
-                reopened => reopened?,
-            };
-            if reopened {
-                tracing::warn!(%key, "the file of a cooked bundle is gone; it can be cooked again");
-            }
-            return Ok(shared.catalogue.bundle(key)?);
-        }
-        Ok(Some(bundle))
+    /// What is known of a bundle, healed if its file is gone: see [`Bundles::look_up_and_heal`]. Blocking.
+    pub fn look_up_and_heal(&self, key: &BundleKey) -> Result<Option<Bundle>, OrderError> {
+        Ok(self.0.bundles.look_up_and_heal(key, Timestamp::now())?)
     }
 
     /// How far the cook of a bundle is, when this process is cooking it or what it is a name of.
@@ -271,16 +244,10 @@ impl Kitchen {
         &self.0.archive
     }
 
-    /// The store.
+    /// What is cooked here.
     #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.0.store
-    }
-
-    /// The catalogue.
-    #[must_use]
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.0.catalogue
+    pub fn bundles(&self) -> &Bundles {
+        &self.0.bundles
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BundleKey, Running>> {

@@ -10,6 +10,7 @@ use super::Kitchen;
 use crate::archive::{Archive as _, ArchiveError, Blocks as _, ObjectType};
 use crate::blocking::blocking;
 use crate::bundle::{FailureCode, Status};
+use crate::bundles;
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
@@ -76,6 +77,15 @@ pub enum OrderError {
     Store(io::Error),
 }
 
+impl From<bundles::Error> for OrderError {
+    fn from(error: bundles::Error) -> Self {
+        match error {
+            bundles::Error::Catalogue(error) => Self::Catalogue(error),
+            bundles::Error::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 fn blocked_reason(reason: Option<&str>) -> &str {
     reason.unwrap_or("this object, or something in it, is blocked here")
 }
@@ -135,7 +145,7 @@ impl Kitchen {
         let shared = &*self.0;
         shared.blocks.refresh()?;
         self.check_blocked(&key.id())?;
-        let known = self.status(key)?;
+        let known = self.look_up_and_heal(key)?;
         if let Some(failure) = known.as_ref().and_then(|bundle| bundle.failure.as_ref())
             && failure.code == FailureCode::Blocked
         {
@@ -264,7 +274,7 @@ mod tests {
         others.block(&swhid, Some("why"), Timestamp::now()).unwrap();
         let refused = kitchen.order(&key).unwrap_err();
         assert!(matches!(&refused, OrderError::Blocked { reason } if reason.as_deref() == Some("why")), "{refused}");
-        assert_eq!(kitchen.catalogue().totals().unwrap().queued, 0);
+        assert_eq!(kitchen.bundles().catalogue().totals().unwrap().queued, 0);
         others.unblock(&swhid).unwrap();
         assert_eq!(kitchen.order(&key).unwrap(), Ordered::Queued);
     }

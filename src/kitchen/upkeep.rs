@@ -189,25 +189,15 @@ impl Kitchen {
         }
     }
 
-    /// Puts the cooks of dead processes back into the queue, then deletes their drafts. In this
-    /// order: a folder that is gone reads as dead too, so dying in between loses nothing.
+    /// Takes up the cooks of dead processes: see [`crate::bundles::Bundles::take_from_the_dead`].
     pub fn recover(&self) {
-        let shared = &*self.0;
-        let release = || -> Result<(), Box<dyn std::error::Error>> {
-            // Without it others take this process for dead.
-            shared.store.hold()?;
-            for owner in shared.catalogue.owners()? {
-                if !shared.store.is_alive(&owner)? {
-                    let cooks = shared.catalogue.release(&owner, Timestamp::now())?;
-                    tracing::info!(cooks, "took up the cooks of a process that is gone");
-                    shared.work.notify_waiters();
-                }
+        match self.0.bundles.take_from_the_dead(Timestamp::now()) {
+            Ok(0) => {}
+            Ok(cooks) => {
+                tracing::info!(cooks, "took up the cooks of processes that are gone");
+                self.0.work.notify_waiters();
             }
-            shared.store.clear_dead_drafts()?;
-            Ok(())
-        };
-        if let Err(error) = release() {
-            tracing::warn!(%error, "cannot look after dead processes");
+            Err(error) => tracing::warn!(%error, "cannot look after dead processes"),
         }
     }
 
@@ -235,7 +225,7 @@ impl Kitchen {
 
     /// SHA-256 of a bundle's file; `None` when it is gone, or larder stops.
     fn sha256(&self, key: &BundleKey) -> std::io::Result<Option<[u8; 32]>> {
-        let Some(mut found) = self.0.store.get(key)? else { return Ok(None) };
+        let Some(mut found) = self.0.bundles.open(key)? else { return Ok(None) };
         let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
         loop {
             let n = found.file.read(&mut buffer)?;

@@ -126,7 +126,7 @@ impl Following {
         let progress = self.kitchen.progress(&key);
         if is_stale || progress.is_some() != self.was_cooking {
             let kitchen = self.kitchen.clone();
-            let looked = tokio::task::spawn_blocking(move || kitchen.status(&key)).await;
+            let looked = tokio::task::spawn_blocking(move || kitchen.look_up_and_heal(&key)).await;
             self.bundle = looked.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?;
             self.looked = Some(Instant::now());
             self.was_cooking = progress.is_some();

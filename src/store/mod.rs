@@ -18,6 +18,8 @@
 //! `<data>` 0711, `bundles` and all below 0755, files 0444, `tmp` and all below 0700, whatever the
 //! umask: nginx runs as another user and reads the bundles, and nothing else.
 
+#![allow(clippy::disallowed_methods, reason = "those that are its own")]
+
 mod dir;
 pub mod draft;
 pub mod layout;

@@ -10,6 +10,7 @@ use crate::common::disk::{Mount, fill_up, skipped};
 use crate::common::kitchenware::{Menu, Random, all_is_well, all_served_are_right, faults, menu};
 use crate::common::process::Start as _;
 use crate::common::server::Server;
+use larder::bundles::Bundles;
 use larder::catalogue::{Access, Catalogue};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -159,14 +160,15 @@ fn where_the_catalogue_has_no_room_to_forget_files_they_are_deleted_first() {
     let room =
         RoomLimits { max_size: Some(0), min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru };
     let now = catalogue.moment(Timestamp::now()).unwrap();
-    let stock = gc::stock(&store, &catalogue).unwrap();
+    let bundles = Bundles::new(store.clone(), catalogue.clone());
+    let stock = gc::stock(&bundles).unwrap();
     let plan =
         gc::plan(gc::candidates(&catalogue, Policy::Lru), &stock, &Limits { room, max_idle: None }, now).unwrap();
-    let removed = gc::run(&plan, &store, &catalogue, |_, _| ()).unwrap();
+    let removed = gc::run(&plan, &bundles, |_, _| ()).unwrap();
     assert_eq!((removed.files, removed.names, removed.passed_over), (4, 4, 0));
     assert!(menu.keys().all(|key| store.get(&key.parse().unwrap()).unwrap().is_none()));
     assert_eq!(catalogue.totals().unwrap().files, 0);
-    drop((store, catalogue, sql));
+    drop((store, catalogue, bundles, sql));
     all_is_well(&data);
 }
 

@@ -6,6 +6,7 @@
 //! import or in the midst of code, outside comments, strings and what is `#[cfg(test)]`. `checker_*`
 //! plant violations.
 
+mod owner;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("archive", 2),
     ("store", 2),
     ("catalogue", 2),
+    ("bundles", 3),
     ("cook", 3),
     ("verify", 3),
     ("gc", 3),

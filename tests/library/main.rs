@@ -1,6 +1,7 @@
 //! The tests that go through larder's public types, and those that read its sources.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+#![allow(clippy::disallowed_methods, reason = "the rooms below are tested by themselves")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -10,6 +10,7 @@ use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::archive::{Archive, ArchiveError, Header, ObjectType, Reader};
 use larder::bundle::Status;
+use larder::bundles::Bundles;
 use larder::catalogue::{Access, Catalogue};
 use larder::key::{BundleKey, ObjectKind, Sha1Git, Swhid};
 use larder::kitchen::{Kitchen, Limits};
@@ -271,7 +272,7 @@ fn a_block_ends_a_cook_that_has_read_the_object_and_no_other() {
             room: bounds,
         };
         catalogue.order(&key, Timestamp::now(), 9, Duration::ZERO).unwrap();
-        let kitchen = Kitchen::new(Arc::new(late.clone()), store, catalogue.clone(), limits);
+        let kitchen = Kitchen::new(Arc::new(late.clone()), Bundles::new(store, catalogue.clone()), limits);
         assert!(kitchen.cook_with_its_root(&key).unwrap());
         assert!(late.blocked.load(Ordering::Acquire));
         assert_eq!(catalogue.bundle(&key).unwrap().unwrap().status, status, "{id}");

@@ -81,7 +81,7 @@ async fn look(archiver: &Archiver, region: &Region, placed: &Placed) {
         }
         Err(trouble) => return region.note(&trouble),
     };
-    let catalogue = archiver.0.kitchen.catalogue().clone();
+    let catalogue = archiver.0.catalogue.clone();
     let noted = blocking(move || catalogue.note_look(&content, &name, again, Timestamp::now())).await;
     noted.unwrap_or_else(|error| tracing::error!(%error, "cannot note where an archive is"));
 }

@@ -48,7 +48,7 @@ pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kit
     for region in regions.all().filter(|region| region.is_up()).cloned() {
         let (kitchen, placed, file) = (kitchen.clone(), placed.clone(), Arc::clone(&file));
         putting.spawn(async move {
-            let (catalogue, owner) = (kitchen.catalogue().clone(), kitchen.store().process().to_owned());
+            let (catalogue, owner) = (kitchen.bundles().catalogue().clone(), kitchen.bundles().process().to_owned());
             let (wanted, name) = (placed.clone(), region.settings.name.clone());
             let claimed = blocking(move || catalogue.claim_placement(&wanted, &name, &owner, Timestamp::now())).await;
             let job = match claimed {
@@ -77,7 +77,7 @@ pub(in crate::archiver) async fn watch_over(archiver: Archiver, region: Arc<Regi
             Ok(()) => {
                 region.set_down(None);
                 if !was_up && may_write {
-                    let (catalogue, name) = (archiver.0.kitchen.catalogue().clone(), region.settings.name.clone());
+                    let (catalogue, name) = (archiver.0.catalogue.clone(), region.settings.name.clone());
                     let hurried = blocking(move || catalogue.hurry_placements(&name, Timestamp::now())).await;
                     hurried.unwrap_or_else(|error| tracing::warn!(%error, "cannot hurry what failed in a region"));
                 }
@@ -116,8 +116,8 @@ pub(in crate::archiver) async fn work_at(archiver: Archiver, region: Arc<Region>
 }
 
 async fn next(archiver: &Archiver, region: &Region) -> Option<PlacementJob> {
-    let (kitchen, name) = (archiver.0.kitchen.clone(), region.settings.name.clone());
-    let claim = move || kitchen.catalogue().next_placement(&name, kitchen.store().process(), Timestamp::now());
+    let (bundles, name) = (archiver.0.bundles.clone(), region.settings.name.clone());
+    let claim = move || bundles.catalogue().next_placement(&name, bundles.process(), Timestamp::now());
     blocking(claim).await.unwrap_or_else(|error| {
         tracing::error!(%error, "cannot look what is due in a region");
         None
@@ -226,21 +226,21 @@ impl Work<'_> {
     }
 
     fn note_upload(&self, upload: String) -> Noting {
-        let (catalogue, job) = (self.kitchen.catalogue().clone(), self.job.clone());
+        let (catalogue, job) = (self.kitchen.bundles().catalogue().clone(), self.job.clone());
         let note = move || catalogue.note_upload(&job, &upload);
         Box::pin(async { blocking(note).await.map_err(|error| here(&error)) })
     }
 
     /// The archive's file in the store.
     async fn file(&self) -> Result<Option<File>, Trouble> {
-        let (store, content) = (self.kitchen.store().clone(), self.placed().content);
-        let found = blocking(move || store.get(&content)).await.map_err(|error| here(&error))?;
+        let (bundles, content) = (self.kitchen.bundles().clone(), self.placed().content);
+        let found = blocking(move || bundles.open(&content)).await.map_err(|error| here(&error))?;
         Ok(found.map(|found| found.file))
     }
 
     /// Brings the archive's file back into the store from a region that has it.
     async fn bring_back(&self, regions: &Regions) -> Result<Option<File>, Trouble> {
-        let (catalogue, content) = (self.kitchen.catalogue().clone(), self.placed().content);
+        let (catalogue, content) = (self.kitchen.bundles().catalogue().clone(), self.placed().content);
         let known = blocking(move || catalogue.placements(&content)).await.map_err(|error| here(&error))?;
         for source in known.iter().filter(|other| other.state == PlacementState::There) {
             let Some(region) = regions.get(&source.region).filter(|region| region.is_up()) else { continue };
@@ -288,7 +288,7 @@ impl Work<'_> {
             tracing::warn!(region, %key, attempt = self.job.placement.attempts + 1, "not done: {trouble}");
             PlacementEnd::Failed(trouble.to_string(), wait(self.job.placement.attempts))
         });
-        let (catalogue, job) = (self.kitchen.catalogue().clone(), self.job.clone());
+        let (catalogue, job) = (self.kitchen.bundles().catalogue().clone(), self.job.clone());
         let ended = blocking(move || catalogue.end_placement(&job, &end, Timestamp::now())).await;
         ended.unwrap_or_else(|error| tracing::error!(%error, "cannot note where an archive is"));
     }
@@ -299,7 +299,7 @@ impl Work<'_> {
 fn take_back(kitchen: &Kitchen, placed: &Placed, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<bool> {
     let started = Instant::now();
     let mut reservation = kitchen.reservation();
-    let mut draft = kitchen.store().draft()?;
+    let mut draft = kitchen.bundles().draft()?;
     {
         let mut out = reservation.writing(&mut draft);
         let mut left = placed.size;
@@ -316,12 +316,8 @@ fn take_back(kitchen: &Kitchen, placed: &Placed, mut pieces: mpsc::Receiver<Byte
     if id != placed.content.id() {
         return Err(io::Error::other("it is not what it was"));
     }
-    let (facts, now) = (sealed.facts(), Timestamp::now());
-    let publish = || kitchen.store().publish(sealed, &[placed.content]);
-    kitchen
-        .catalogue()
-        .restore_content(&placed.content, &facts, started.elapsed(), now, publish)
-        .map_err(io::Error::other)
+    let restored = kitchen.bundles().restore(&placed.content, sealed, started.elapsed(), Timestamp::now());
+    restored.map_err(io::Error::other)
 }
 
 fn here(error: &dyn std::fmt::Display) -> Trouble {

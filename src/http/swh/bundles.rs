@@ -150,8 +150,7 @@ impl Vault {
     ) -> Result<Response<Body>, Wrong> {
         let key = named(bundle, id, Spelling::Swhid)?.key;
         self.kitchen.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
-        let store = self.kitchen.store();
-        match store.get(&key) {
+        match self.bundles.open(&key) {
             Ok(Some(there)) => {
                 // Who asks what it takes is told without its bytes.
                 let method = if *call.method == Method::OPTIONS { &HEAD } else { call.method };
