@@ -1,4 +1,4 @@
--- The whole schema of larder's catalogue, version 2 (PRAGMA user_version; PRAGMA application_id is
+-- The whole schema of larder's catalogue, version 3 (PRAGMA user_version; PRAGMA application_id is
 -- 1818325604, "lard"). Read it with: sqlite3 -readonly <data>/catalogue.db .schema
 --
 -- Units: times are milliseconds since 1970-01-01T00:00:00Z and never go below `clock.newest`;
@@ -57,6 +57,15 @@ CREATE TABLE gdsf (
     inflation  REAL    NOT NULL
 ) STRICT;
 INSERT INTO gdsf VALUES (1, 0);
+
+-- What collections removed since the catalogue was made, whichever process ran them: for /metrics.
+CREATE TABLE evicted (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    files   INTEGER NOT NULL CHECK (files >= 0),
+    bytes   INTEGER NOT NULL CHECK (bytes >= 0),           -- on disk
+    unused  INTEGER NOT NULL CHECK (unused >= 0)           -- seconds since each was last used, summed up
+) STRICT;
+INSERT INTO evicted VALUES (1, 0, 0, 0);
 
 -- One row for each bundle that was ever asked for and not removed since.
 CREATE TABLE bundle (

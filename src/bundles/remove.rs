@@ -13,7 +13,7 @@ const BATCH: usize = 100;
 
 impl Bundles {
     /// Removes files with all their names, but those that are pinned now or were used after `not_after`;
-    /// `inflation` as of [`crate::catalogue::Catalogue::collect`]. At most a hundred or so at a time, for
+    /// `planned` and `inflation` as of [`crate::catalogue::Catalogue::collect`]. At most a hundred or so at a time, for
     /// others wait meanwhile. What was withdrawn is unlinked when it is dropped.
     ///
     /// # Errors
@@ -22,9 +22,11 @@ impl Bundles {
         &self,
         files: &[FileId],
         not_after: Timestamp,
+        planned: Timestamp,
         inflation: Option<f64>,
     ) -> Result<(Collected, Vec<Withdrawn>), CatalogueError> {
-        let try_once = || self.withdrawing(|withdraw| self.catalogue.collect(files, not_after, inflation, withdraw));
+        let try_once =
+            || self.withdrawing(|withdraw| self.catalogue.collect(files, not_after, planned, inflation, withdraw));
         match try_once() {
             // What was withdrawn by the first try has been unlinked, which makes room for the second.
             Err(error) if error.is_storage_full() => {

@@ -6,7 +6,7 @@
 
 use super::clock;
 use super::error::Fault;
-use super::row::{collect, execute, first, key, unsigned};
+use super::row::{collect, execute, first, key, signed, unsigned};
 use super::{Catalogue, CatalogueError};
 use crate::key::BundleKey;
 use crate::time::Timestamp;
@@ -71,7 +71,29 @@ pub struct Collected {
     pub passed_over: u64,
 }
 
+/// What collections removed since the catalogue was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Files.
+    pub files: u64,
+    /// Bytes that they allocated.
+    pub bytes: u64,
+    /// For how many seconds each had not been used, summed up.
+    pub unused: u64,
+}
+
 impl Catalogue {
+    /// What was ever collected, by whichever process.
+    pub fn evicted(&self) -> Result<Evicted, CatalogueError> {
+        self.read("read what was collected", |connection| {
+            let sql = "SELECT files, bytes, unused FROM evicted WHERE one = 1";
+            let evicted = first(connection, sql, [], |row| {
+                Ok(Evicted { files: unsigned(row, 0)?, bytes: unsigned(row, 1)?, unused: unsigned(row, 2)? })
+            })?;
+            evicted.ok_or(Fault::Row("what was collected is missing"))
+        })
+    }
+
     /// What the catalogue calls the moment at which the machine's clock says `now`.
     pub fn moment(&self, now: Timestamp) -> Result<Timestamp, CatalogueError> {
         self.read("read the clock", |connection| Ok(clock::read(connection)?.at(now).now()))
@@ -102,7 +124,8 @@ impl Catalogue {
 
     /// Removes files with all their names, in one transaction; give at most a hundred or so, for
     /// others wait for the write lock meanwhile. `withdraw` takes each name's file away, then its
-    /// row goes. A file that has a pin now, or was used after `not_after`, is left alone.
+    /// row goes. A file that has a pin now, or was used after `not_after`, is left alone. `planned` is when they were
+    /// chosen, on the catalogue's clock.
     ///
     /// Should `withdraw` or the transaction fail, those withdrawn keep their rows: they read as
     /// absent and heal, and a second call removes them.
@@ -110,15 +133,18 @@ impl Catalogue {
         &self,
         files: &[FileId],
         not_after: Timestamp,
+        planned: Timestamp,
         inflation: Option<f64>,
         mut withdraw: impl FnMut(&BundleKey) -> io::Result<()>,
     ) -> Result<Collected, CatalogueError> {
         self.write("collect bundles", |transaction| {
-            let mut collected = Collected::default();
+            let (mut collected, mut unused) = (Collected::default(), 0_u64);
             for &file in files {
-                let sql = "SELECT allocated FROM file WHERE id = ?1 AND pins = 0 AND last_access <= ?2";
-                let bytes = first(transaction, sql, (file.0, not_after.as_millis()), |row| unsigned(row, 0))?;
-                let Some(bytes) = bytes else {
+                let sql = "SELECT allocated, last_access FROM file WHERE id = ?1 AND pins = 0 AND last_access <= ?2";
+                let found = first(transaction, sql, (file.0, not_after.as_millis()), |row| {
+                    Ok((unsigned(row, 0)?, Timestamp::from_millis(row.get(1)?)))
+                })?;
+                let Some((bytes, last_access)) = found else {
                     collected.passed_over += 1;
                     continue;
                 };
@@ -131,11 +157,14 @@ impl Catalogue {
                 execute(transaction, "DELETE FROM file WHERE id = ?1", [file.0])?;
                 collected.files += 1;
                 collected.bytes += bytes;
+                unused = unused.saturating_add(planned.since(last_access).as_secs());
             }
             if let Some(inflation) = inflation.filter(|inflation| inflation.is_finite()) {
                 let sql = "UPDATE gdsf SET inflation = ?1 WHERE one = 1 AND inflation < ?1";
                 execute(transaction, sql, [inflation])?;
             }
+            let sql = "UPDATE evicted SET files = files + ?1, bytes = bytes + ?2, unused = unused + ?3 WHERE one = 1";
+            execute(transaction, sql, (signed(collected.files), signed(collected.bytes), signed(unused)))?;
             Ok(collected)
         })
     }
@@ -189,9 +218,13 @@ mod tests {
         sql.execute(&format!("INSERT INTO file ({columns}) VALUES (1, 512, zeroblob(32), 7, 0)"), []).unwrap();
         let file = FileId(sql.last_insert_rowid());
         assert_eq!(catalogue.totals().unwrap().files, 1);
-        let collected = catalogue.collect(&[file], Timestamp::from_millis(7), None, |_| Ok(())).unwrap();
+        let collected = {
+            let (used, planned) = (Timestamp::from_millis(7), Timestamp::from_millis(60_007));
+            catalogue.collect(&[file], used, planned, None, |_| Ok(())).unwrap()
+        };
         assert_eq!((collected.files, collected.names, collected.bytes), (1, 0, 512));
         assert_eq!(catalogue.totals().unwrap().files, 0);
+        assert_eq!(catalogue.evicted().unwrap(), Evicted { files: 1, bytes: 512, unused: 60 });
         let left: i64 = sql.query_row("SELECT count(*) FROM file", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);
     }

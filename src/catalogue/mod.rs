@@ -51,7 +51,7 @@ pub use archiver::{
     Dropped, Job, Landed, Landing, Placed, Placement, PlacementEnd, PlacementJob, PlacementState, TaskOrder,
 };
 pub use block::Block;
-pub use collect::{Candidate, Collected, FileId, Merit};
+pub use collect::{Candidate, Collected, Evicted, FileId, Merit};
 pub use credential::Credential;
 pub use error::CatalogueError;
 pub use file::Loss;
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(candidates.each_ref().map(Vec::len), [1, 1]);
         let totals = catalogue.totals().unwrap();
         assert_eq!((totals.files, totals.allocated, totals.queued, totals.running), (1, 512, 0, 0));
-        let collected = catalogue.collect(&[candidates[0][0].file], now, Some(1.0), |_| Ok(())).unwrap();
+        let collected = catalogue.collect(&[candidates[0][0].file], now, now, Some(1.0), |_| Ok(())).unwrap();
         assert_eq!((collected.files, collected.bytes), (1, 512));
         assert_eq!(catalogue.moment(now).unwrap(), catalogue.moment(now).unwrap());
         assert!(catalogue.drift().unwrap().is_none());

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What leads from each version to the next: `(from, SQL)`, in order. Never changed once released.
-pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS)];
+pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS), (2, EVICTED)];
 
 /// Origins that are visited with a secret.
 const CREDENTIALS: &str = "\
@@ -22,6 +22,16 @@ CREATE TABLE credential (
     CHECK ((kind = 0) = (user IS NOT NULL)),
     CHECK (known_hosts IS NULL OR kind = 2)
 ) STRICT;";
+
+/// What collections removed.
+const EVICTED: &str = "\
+CREATE TABLE evicted (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    files   INTEGER NOT NULL CHECK (files >= 0),
+    bytes   INTEGER NOT NULL CHECK (bytes >= 0),           -- on disk
+    unused  INTEGER NOT NULL CHECK (unused >= 0)           -- seconds since each was last used, summed up
+) STRICT;
+INSERT INTO evicted VALUES (1, 0, 0, 0);";
 
 /// What [`migrate`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,6 +73,8 @@ pub struct Plan {
     pub oldest: Option<Timestamp>,
     /// The most recent one.
     pub newest: Option<Timestamp>,
+    /// When it was made.
+    pub made_at: Timestamp,
     /// What each limit asked for.
     pub asked: Asked,
     /// Those of the victims that only `max_idle` asked for.
@@ -135,7 +137,7 @@ pub fn plan<E>(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<Plan, E> {
-    let mut plan = begin(stock, &limits.room);
+    let mut plan = begin(stock, &limits.room, now);
     if plan.is_enough() && limits.max_idle.is_none() {
         return Ok(plan);
     }
@@ -173,7 +175,7 @@ pub fn plan<E>(
     Ok(plan)
 }
 
-fn begin(stock: &Stock, limits: &RoomLimits) -> Plan {
+fn begin(stock: &Stock, limits: &RoomLimits, made_at: Timestamp) -> Plan {
     let free = &stock.free;
     let asked = Asked {
         max_size: limits.max_size.map_or(0, |most| stock.allocated.saturating_add(stock.coming).saturating_sub(most)),
@@ -186,6 +188,7 @@ fn begin(stock: &Stock, limits: &RoomLimits) -> Plan {
         total: Tally::default(),
         oldest: None,
         newest: None,
+        made_at,
         asked,
         by_age_alone: Tally::default(),
         pinned: Tally::default(),

@@ -55,7 +55,7 @@ pub fn run(
     let Some(not_after) = plan.newest else { return Ok(removed) };
     let mut unwritten = Vec::new();
     for batch in plan.victims.chunks(BATCH) {
-        match bundles.collect(batch, not_after, plan.inflation) {
+        match bundles.collect(batch, not_after, plan.made_at, plan.inflation) {
             Ok((collected, withdrawn)) => {
                 removed.add(&collected);
                 after(withdrawn, &removed);
@@ -66,7 +66,7 @@ pub fn run(
         }
     }
     for batch in unwritten {
-        let (collected, withdrawn) = bundles.collect(batch, not_after, plan.inflation)?;
+        let (collected, withdrawn) = bundles.collect(batch, not_after, plan.made_at, plan.inflation)?;
         removed.add(&collected);
         after(withdrawn, &removed);
     }

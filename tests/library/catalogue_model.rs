@@ -114,7 +114,9 @@ impl World {
                 let pinned = candidates.iter().filter(|file| file.pinned).count() as u64;
                 let all: Vec<_> = candidates.iter().map(|file| file.file).collect();
                 let gone = |_: &BundleKey| if well { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) };
-                if let Ok(collected) = catalogue.collect(&all, last.last_access, Some(last.merit.credit + 1.0), gone) {
+                if let Ok(collected) =
+                    catalogue.collect(&all, last.last_access, last.last_access, Some(last.merit.credit + 1.0), gone)
+                {
                     assert_eq!(collected.files + collected.passed_over, all.len() as u64);
                     assert!(collected.passed_over >= pinned);
                 }
