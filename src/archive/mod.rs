@@ -8,6 +8,7 @@
 //! them is hashed by who asked, before it is published.
 
 mod blocked;
+mod counted;
 pub mod git;
 mod met;
 pub mod object;
@@ -16,6 +17,7 @@ pub mod several;
 pub mod snapshot;
 
 pub use blocked::{BlockedArchive, Blocks};
+pub use counted::CountedArchive;
 pub use met::{Met, NotingArchive};
 pub use object::ObjectType;
 pub use packed::{PackedEntry, Place};

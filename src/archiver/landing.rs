@@ -6,6 +6,7 @@ use super::worker::Incoming;
 use super::{AnswerError, Archiver, blocking};
 use crate::catalogue::{Landed, Landing};
 use crate::key::{BundleKey, ObjectKind};
+use crate::metrics::FetchOutcome;
 use crate::task::{Fault, FaultCode, Fetched};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -65,7 +66,12 @@ impl Archiver {
         if !matches!(landed, Ok(Landed::Published)) {
             self.0.placement.give_up(&content);
         }
-        match landed.map_err(|error| kept(&error))? {
+        let landed = landed.map_err(|error| kept(&error))?;
+        if matches!(landed, Landed::Published | Landed::Drifted) {
+            let done = FetchOutcome::Done { took: landing.took, bytes: facts.size };
+            self.0.kitchen.metrics().fetch_ended(&job.alias.wanted.source, &done);
+        }
+        match landed {
             Landed::Published => {
                 tracing::info!(task = job.id, key = %content, size = facts.size, took = ?landing.took, "fetched");
                 self.0.kitchen.announce(&content);

@@ -137,6 +137,9 @@ impl Archiver {
     /// An archiver that nobody works for yet, whose absolute URLs begin with `base`.
     #[must_use]
     pub fn new(settings: settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
+        for source in settings.sources.keys() {
+            kitchen.metrics().expect_source(source);
+        }
         Self(Arc::new(Shared {
             at_once: settings.at_once(),
             placement: Placement::new(&settings, kitchen.clone(), base),
@@ -150,6 +153,12 @@ impl Archiver {
             stopping: watch::Sender::new(false),
             halting: watch::Sender::new(false),
         }))
+    }
+
+    /// The regions, and whether each is up.
+    #[must_use]
+    pub fn regions_up(&self) -> Vec<crate::metrics::Region> {
+        self.0.placement.regions().all().map(|region| region.state()).collect()
     }
 
     /// Reads a request: the path below `/archiver/`, cut at its slashes, and the query.

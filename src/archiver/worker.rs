@@ -11,6 +11,7 @@ use crate::blocking::blocking;
 use crate::catalogue::Job;
 use crate::chance::jittered;
 use crate::limits::Mode;
+use crate::metrics::FetchOutcome;
 use crate::task::{Fault, FaultCode};
 use crate::time::Timestamp;
 use reqwest::Response;
@@ -181,6 +182,15 @@ async fn work(archiver: Archiver, job: Job) {
         () = archiver.halted() => None,
     };
     archiver.running().remove(&job.id);
+    let metrics = archiver.0.kitchen.metrics();
+    match &outcome {
+        // Counted where it was published.
+        Some(Outcome::Settled) => {}
+        Some(Outcome::Failed(refusal)) => {
+            metrics.fetch_ended(&job.alias.wanted.source, &FetchOutcome::Failed(refusal.fault.code.as_str()));
+        }
+        None => metrics.fetch_ended(&job.alias.wanted.source, &FetchOutcome::GivenBack),
+    }
     let settle = archiver.clone();
     blocking(move || settle.settle(&job, outcome)).await;
 }

@@ -61,7 +61,7 @@ fn keep_what_is_fixed(current: &Settings, mut next: Settings) -> (Settings, Vec<
         };
     }
     fixed! {
-        data listen root_path mode access_log stop_grace max_connections max_connections_per_address
+        data listen metrics_listen root_path mode access_log stop_grace max_connections max_connections_per_address
         archiver
     }
     (next, kept)

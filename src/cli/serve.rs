@@ -14,6 +14,7 @@ use crate::archiver::Archiver;
 use crate::bodies::Base;
 use crate::config::{Listen, Settings};
 use crate::http::archiver::Endpoints;
+use crate::http::scrape::Scrape;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, descriptors, server};
 use crate::kitchen::Kitchen;
@@ -89,6 +90,7 @@ async fn serve(
     let last_resort = LastResort::new()?;
     // Listen first: clients that come while the rooms are opened wait in the backlog.
     let Doors { listeners, address } = open_doors(settings, inherited).await?;
+    let metrics_door = open_metrics_door(settings).await?;
     let base = base(settings, &address);
     let archive = rooms::archive(settings)?;
     let repositories = Repositories::new((*archive).clone());
@@ -115,6 +117,9 @@ async fn serve(
         base.url("/"),
         settings.data.display()
     ))?;
+    if let Some((_, address)) = &metrics_door {
+        super::print(&format!("metrics are on {address}\n"))?;
+    }
     systemd::notify("READY=1");
     let greeting = tokio::task::spawn_blocking(move || greet(&archive, &base));
     let limits = Limits {
@@ -129,9 +134,10 @@ async fn serve(
         let vault = Arc::clone(&answering.read().unwrap_or_else(PoisonError::into_inner));
         async move { vault.answer(request, peer).await }
     };
+    let scrapes = serve_metrics(metrics_door, &kitchen, &archiver);
     // Connections and cooks end side by side, within one grace.
     let (told, stop) = tokio::sync::oneshot::channel::<()>();
-    let connections = server::run(listeners, handle, limits, async { drop(stop.await) });
+    let connections = server::run(listeners, handle, limits, kitchen.metrics().clone(), async { drop(stop.await) });
     let cooks = async {
         let mut current = settings.clone();
         loop {
@@ -158,7 +164,11 @@ async fn serve(
             }
         }
     };
-    tokio::join!(connections, cooks);
+    // Figures are answered to the end.
+    tokio::select! {
+        _ = async { tokio::join!(connections, cooks) } => {}
+        () = scrapes => {}
+    }
     greeting.abort();
     Ok(())
 }
@@ -172,7 +182,42 @@ fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen, archiver: &Ar
     let base = base(settings, address);
     let endpoints = Endpoints::new(archiver.clone(), kitchen.clone(), base.clone());
     let vault = Vault::new(kitchen.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
-    vault.run_by(settings.public_url.clone())
+    let vault = vault.run_by(settings.public_url.clone());
+    match settings.metrics_listen {
+        None => vault.with_metrics(Scrape::new(kitchen.clone(), archiver.clone())),
+        Some(_) => vault,
+    }
+}
+
+/// Connections at once to the address of the metrics.
+const METRICS_CONNECTIONS: usize = 16;
+
+/// Answers `/metrics` on its own address for as long as it is polled; never ends.
+async fn serve_metrics(door: Option<(Listener, Listen)>, kitchen: &Kitchen, archiver: &Archiver) {
+    if let Some((listener, _)) = door {
+        let scrape = Scrape::new(kitchen.clone(), archiver.clone());
+        let handle = move |request, _| {
+            let scrape = scrape.clone();
+            async move { scrape.serve(request).await }
+        };
+        let limits = Limits {
+            connections: METRICS_CONNECTIONS,
+            connections_per_address: METRICS_CONNECTIONS,
+            ..Limits::default()
+        };
+        server::run(vec![listener], handle, limits, kitchen.metrics().clone(), std::future::pending()).await;
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn open_metrics_door(settings: &Settings) -> anyhow::Result<Option<(Listener, Listen)>> {
+    match &settings.metrics_listen {
+        Some(listen) => {
+            let door = bind(listen).await.with_context(|| format!("cannot listen on {listen} for metrics"))?;
+            Ok(Some(door))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Where connections come in, and the first of these addresses.

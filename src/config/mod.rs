@@ -36,6 +36,9 @@ pub struct Settings {
     pub follow_links: Vec<PathBuf>,
     /// Where to listen.
     pub listen: Listen,
+    /// Where `/metrics` is, when not with everything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<Listen>,
     /// The URL of larder's root without a trailing slash; known at start-up when it was not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
@@ -119,6 +122,7 @@ impl Settings {
             git: raw.git,
             follow_links: raw.follow_links.unwrap_or_default(),
             listen: raw.listen.unwrap_or_default(),
+            metrics_listen: raw.metrics_listen,
             public_url: raw.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             root_path: root_path(raw.root_path.as_deref().unwrap_or_default())?,
             mode: raw.mode.unwrap_or_default(),

@@ -41,6 +41,9 @@ pub struct Raw {
     /// Address to listen on: HOST:PORT, or unix:PATH [default: 127.0.0.1:8417]
     #[arg(long, env = "LARDER_LISTEN", global = true, value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// Address of its own for /metrics: HOST:PORT, or unix:PATH; else it is answered to this machine alone
+    #[arg(long, env = "LARDER_METRICS_LISTEN", global = true, value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
     /// URL under which clients reach larder; required when it listens beyond loopback [default: http://LISTEN]
     #[arg(long, env = "LARDER_PUBLIC_URL", global = true, value_name = "URL")]
     pub public_url: Option<String>,
@@ -151,6 +154,7 @@ impl Raw {
             git: if self.git.is_empty() { below.git } else { self.git },
             follow_links: self.follow_links.or(below.follow_links),
             listen: self.listen.or(below.listen),
+            metrics_listen: self.metrics_listen.or(below.metrics_listen),
             public_url: self.public_url.or(below.public_url),
             root_path: self.root_path.or(below.root_path),
             mode: self.mode.or(below.mode),

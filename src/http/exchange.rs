@@ -9,7 +9,9 @@ use super::body::Body;
 use super::held::{Held, LEAST, Purse, REQUEST};
 use super::io::{Peer, Pulse};
 use super::problem::Problem;
+use super::scrape::Routed;
 use super::watch::Limits;
+use crate::metrics::Metrics;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
@@ -21,6 +23,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tracing::Level;
 
 /// Answers `request` with `service`, or refuses it.
@@ -28,14 +31,14 @@ pub(super) async fn exchange<S, F>(
     request: Request<Incoming>,
     peer: Peer,
     service: &S,
-    limits: &Limits,
+    (limits, metrics): (&Limits, &Metrics),
     (pulse, account): (Arc<Pulse>, Arc<Purse>),
 ) -> Response<Sending>
 where
     S: Fn(Request<Bytes>, Peer) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let version = request.version();
+    let (version, began) = (request.version(), Instant::now());
     pulse.http2.store(version == Version::HTTP_2, Relaxed);
     let under_way = UnderWay::begin(pulse);
     let is_head = request.method() == Method::HEAD;
@@ -65,6 +68,8 @@ where
     if close && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    let route = response.extensions_mut().remove::<Routed>().map_or("refused", |routed| routed.0);
+    metrics.answered(route, response.status().as_u16(), began.elapsed());
     if let Some((method, target)) = asked {
         tracing::debug!(%method, %target, status = response.status().as_u16(), "answered");
     }

@@ -33,6 +33,21 @@ impl Client {
     }
 }
 
+/// Whether a request comes from this machine itself, and not through a proxy on it for somebody else.
+pub(super) fn is_local(peer: Peer, headers: &HeaderMap) -> bool {
+    let is_near = match peer {
+        Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        Peer::Unix => true,
+    };
+    // One that does not say for whom it speaks, in a header that is understood here, may speak for anybody.
+    let speaks_for_itself = if headers.contains_key("x-forwarded-for") {
+        forwarded(headers).is_some_and(|ip| ip.is_loopback())
+    } else {
+        !["forwarded", "via", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
+    };
+    is_near && speaks_for_itself
+}
+
 /// Whom the proxy next to us speaks for.
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
@@ -179,6 +194,28 @@ mod tests {
             ("", &["198.51.100.7"], is("198.51.100.7")),
         ] {
             assert_eq!(client(peer, forwarded), expected, "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_forwards_comes_from_this_machine() {
+        for (peer, name, value, local) in [
+            ("127.0.0.1:9", "accept", "*/*", true),
+            ("[::1]:9", "accept", "*/*", true),
+            ("", "accept", "*/*", true),
+            ("192.0.2.1:9", "accept", "*/*", false),
+            ("192.0.2.1:9", "x-forwarded-for", "127.0.0.1", false),
+            ("127.0.0.1:9", "x-forwarded-for", "127.0.0.1", true),
+            ("127.0.0.1:9", "x-forwarded-for", "127.0.0.1, 192.0.2.1", false),
+            ("127.0.0.1:9", "x-forwarded-for", "unknown", false),
+            ("127.0.0.1:9", "x-real-ip", "127.0.0.1", false),
+            ("", "x-forwarded-for", "192.0.2.1", false),
+            ("", "via", "1.1 somewhere", false),
+            ("127.0.0.1:9", "forwarded", "for=192.0.2.1", false),
+        ] {
+            let from = if peer.is_empty() { Peer::Unix } else { Peer::Tcp(peer.parse().unwrap()) };
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+            assert_eq!(is_local(from, &headers), local, "{peer} {name}: {value}");
         }
     }
 

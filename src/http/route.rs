@@ -40,8 +40,35 @@ pub enum Route {
     Health,
     /// `GET, HEAD /readyz`
     Ready,
+    /// `GET, HEAD /metrics`
+    Metrics,
     /// `GET, HEAD /robots.txt`
     Robots,
+}
+
+impl Route {
+    /// The word under which its requests are counted.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Bundle(..) => "bundle",
+            Self::Cook(_) => "cook",
+            Self::Status(_) => "status",
+            Self::List(_) => "list",
+            Self::Proof(..) => "proof",
+            Self::Resolve(_) => "resolve",
+            Self::Origins(_) => "origins",
+            Self::Visits(_) => "visits",
+            Self::Task(_) => "archiver-task",
+            Self::Archive(_) => "archiver",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Index => "index",
+            Self::Health => "healthz",
+            Self::Ready => "readyz",
+            Self::Metrics => "metrics",
+            Self::Robots => "robots",
+        }
+    }
 }
 
 /// Why a request is no [`Route`].
@@ -104,6 +131,7 @@ fn plain(method: &Method, segments: &[&str], query: Option<&str>) -> Result<Rout
         [] | [""] => bare(Route::Index),
         ["healthz"] => bare(Route::Health),
         ["readyz"] => bare(Route::Ready),
+        ["metrics"] => bare(Route::Metrics),
         ["robots.txt"] => bare(Route::Robots),
         ["origins"] => read_only(method, || {
             Ok(match query::origins(query)? {
@@ -169,6 +197,7 @@ mod tests {
         assert_eq!(route(&Method::POST, &format!("/vault/directory/{ID}"), None, ""), Ok(Route::Cook(key)));
         assert_eq!(get("/healthz"), Ok(Route::Health));
         assert_eq!(get("/readyz"), Ok(Route::Ready));
+        assert_eq!(get("/metrics"), Ok(Route::Metrics));
         assert_eq!(get("/robots.txt"), Ok(Route::Robots));
         assert_eq!(get("/"), Ok(Route::Index));
     }

@@ -12,6 +12,7 @@ use super::give_back::keep_giving_back;
 use super::held::{Budget, Purse};
 use super::io::{Listener, Peer, Socket, Stream};
 use super::watch::{Limits, Seen, Verdict, Watch};
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -38,11 +39,13 @@ pub struct Drained {
 /// connections, and gives answers under way `limits.drain` to finish.
 ///
 /// A request comes with its body read, and a `Host` that names a host. A `service` that panics makes
-/// a 500. To an answer to HEAD the body is given too and taken away here.
+/// a 500. To an answer to HEAD the body is given too and taken away here. Connections and answers are counted in
+/// `metrics`.
 pub async fn run<S, F>(
     listeners: Vec<Listener>,
     service: S,
     limits: Limits,
+    metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> Drained
 where
@@ -51,7 +54,7 @@ where
 {
     let (phase, _) = watch::channel(Phase::Serving);
     let drain = limits.drain;
-    let server = Arc::new(Server::new(service, limits));
+    let server = Arc::new(Server::new(service, limits, metrics));
     let upkeep = tokio::spawn(keep_giving_back());
     let mut doors = JoinSet::new();
     for listener in listeners {
@@ -87,13 +90,14 @@ const FAREWELL: Duration = Duration::from_millis(50);
 struct Server<S> {
     service: S,
     limits: Limits,
+    metrics: Metrics,
     hyper: auto::Builder<TokioExecutor>,
     gate: Arc<Gate>,
     budget: Arc<Budget>,
 }
 
 impl<S> Server<S> {
-    fn new(service: S, limits: Limits) -> Self {
+    fn new(service: S, limits: Limits, metrics: Metrics) -> Self {
         let mut hyper = auto::Builder::new(TokioExecutor::new());
         // hyper's own limit on heads counts idle time as well; ours tells the two apart. A body is
         // handed over a buffer at a time, so this bounds what a connection holds.
@@ -116,7 +120,7 @@ impl<S> Server<S> {
             .max_local_error_reset_streams(128);
         let gate = Arc::new(Gate::new(&limits));
         let budget = Arc::new(Budget::new(limits.held));
-        Self { service, limits, hyper, gate, budget }
+        Self { service, limits, metrics, hyper, gate, budget }
     }
 }
 
@@ -138,9 +142,11 @@ where
                 match server.gate.enter(peer) {
                     Some(admission) => drop(tokio::spawn(serve(socket, peer, server, admission, phase))),
                     None => drop(tokio::spawn(async move {
-                        match server.gate.enter_for_another(peer).await {
-                            Some(admission) => serve(socket, peer, server, admission, phase).await,
-                            None => server.gate.refuse(socket),
+                        if let Some(admission) = server.gate.enter_for_another(peer).await {
+                            serve(socket, peer, server, admission, phase).await;
+                        } else {
+                            server.metrics.turned_away();
+                            server.gate.refuse(socket);
                         }
                     })),
                 }
@@ -194,6 +200,7 @@ async fn serve<S, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let socket = Arc::new(socket);
+    let _open = server.metrics.connection();
     let mut ended = phase.clone();
     let life = async {
         let end = converse(Arc::clone(&socket), peer, &server, &admission, &mut phase).await;
@@ -226,7 +233,10 @@ where
     let account = Arc::new(Purse::new(Arc::clone(&server.budget)));
     let service = service_fn(|request| {
         let (server, held) = (Arc::clone(server), (Arc::clone(pulse), Arc::clone(&account)));
-        async move { Ok::<_, Infallible>(exchange(request, peer, &server.service, &server.limits, held).await) }
+        async move {
+            let about = (&server.limits, &server.metrics);
+            Ok::<_, Infallible>(exchange(request, peer, &server.service, about, held).await)
+        }
     });
     let stream = TokioIo::new(Stream { socket, pulse: Arc::clone(pulse) });
     let mut connection = pin!(server.hyper.serve_connection(stream, service));

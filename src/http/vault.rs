@@ -12,11 +12,12 @@ use super::events;
 use super::io::Peer;
 use super::large::{Makers, Spool};
 use super::pass;
-use super::places::{Client, Places};
+use super::places::{Client, Places, is_local};
 use super::prefer::{say_waited, wanted_wait};
 use super::ready::ready;
 use super::refused::{is_blocked, not_opened, not_ordered, not_routed};
 use super::route::{self, Route, RouteError, SavedAs};
+use super::scrape::{Routed, Scrape};
 use super::static_file::{self, Meta};
 use super::swh;
 use crate::bodies::{Base, StatusBody, status_body};
@@ -59,6 +60,7 @@ pub struct Vault {
     pub(super) provers: Makers,
     pub(super) spool: Spool,
     archiver: Option<Endpoints>,
+    metrics: Option<Scrape>,
 }
 
 /// Who asks, how, and for what beside the bundle itself.
@@ -97,6 +99,7 @@ impl Vault {
             provers: Makers::new(2, 128),
             spool: Spool::default(),
             archiver: None,
+            metrics: None,
         }
     }
 
@@ -113,15 +116,25 @@ impl Vault {
         Self { archiver: Some(archiver), ..self }
     }
 
+    /// With `/metrics` too, for clients on this machine.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Scrape) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
     /// Answers a request of `peer`.
     pub async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
         if let Some(path) = route::below(request.uri().path(), &self.root_path).filter(|path| swh::is_api(path)) {
-            return self.swh(&request, peer, path).await;
+            let mut response = self.swh(&request, peer, path).await;
+            response.extensions_mut().insert(Routed("api-1"));
+            return response;
         }
         let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
         let mode = self.kitchen.mode();
         let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };
-        match route::route(method, uri.path(), uri.query(), &self.root_path) {
+        let route = route::route(method, uri.path(), uri.query(), &self.root_path);
+        let routed = Routed(route.as_ref().map_or("none", Route::name));
+        let mut response = match route {
             Ok(Route::Bundle(key, saved)) if mode == Mode::PassThrough => self.bundle_or_pass(asked(saved), key).await,
             Ok(Route::Bundle(key, saved)) => self.bundle(asked(saved), key).await,
             Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
@@ -145,9 +158,15 @@ impl Vault {
             Ok(Route::Index) => self.index(),
             Ok(Route::Health) => text("ok\n"),
             Ok(Route::Ready) => ready(&self.kitchen).await,
+            Ok(Route::Metrics) => match &self.metrics {
+                Some(metrics) if is_local(peer, headers) => metrics.answer(headers).await,
+                _ => not_routed(&RouteError::NotFound),
+            },
             Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
             Err(error) => not_routed(&error),
-        }
+        };
+        response.extensions_mut().insert(routed);
+        response
     }
 
     /// 308, so that a POST stays one.

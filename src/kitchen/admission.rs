@@ -84,6 +84,11 @@ impl Room {
         self.make(step).inspect_err(|_| self.give_back(step))
     }
 
+    /// Bytes reserved for drafts.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire)
+    }
+
     fn give_back(&self, bytes: u64) {
         self.reserved.fetch_sub(bytes, Ordering::AcqRel);
     }

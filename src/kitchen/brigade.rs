@@ -52,6 +52,8 @@ impl Brigade {
 
     /// Follows the access log of the web server in front as well, until [`Brigade::stop`].
     pub fn follow_log(&mut self, log: Log) {
+        // One at most is followed.
+        let _ = self.kitchen.0.access_log.set(log.path.clone());
         self.tasks.spawn(upkeep::follow_log(self.kitchen.clone(), log));
     }
 

@@ -9,6 +9,7 @@ use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Failed, Finished};
 use crate::cook::{self, Control, CookError, Root};
 use crate::key::{BundleKey, Family, Flat, ObjectKind};
+use crate::metrics::CookOutcome;
 use crate::time::Timestamp;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,9 +55,21 @@ pub(super) async fn work(kitchen: Kitchen, number: usize) {
 
 /// What came of a claim, to be written into the catalogue.
 enum Outcome {
-    Settled,
+    /// The catalogue knows already.
+    Settled(CookOutcome),
     Failed(Failure),
     GivenBack,
+}
+
+impl Outcome {
+    /// As it is counted.
+    fn counted(&self) -> CookOutcome {
+        match self {
+            Self::Settled(outcome) => *outcome,
+            Self::Failed(failure) => CookOutcome::Failed(failure.code),
+            Self::GivenBack => CookOutcome::GivenBack,
+        }
+    }
 }
 
 impl Kitchen {
@@ -101,6 +114,7 @@ impl Kitchen {
             }),
         };
         self.running().remove(&key);
+        self.0.metrics.cook_ended(&key, &outcome.counted());
         self.settle(claim, &outcome);
         self.0.waiters.ring(&key);
         let waited: Vec<_> = self.names().extract_if(|_, root| *root == key).collect();
@@ -116,7 +130,7 @@ impl Kitchen {
         let mut told = false;
         loop {
             let written = match outcome {
-                Outcome::Settled => return,
+                Outcome::Settled(_) => return,
                 Outcome::GivenBack => self.0.catalogue.give_back(claim.clone()),
                 Outcome::Failed(failure) => {
                     self.0.catalogue.fail(claim.clone(), failure.clone(), Timestamp::now()).map(|failed| match failed {
@@ -168,7 +182,7 @@ impl Kitchen {
         match self.0.bundles.hand_on(claim.clone(), directory, Timestamp::now()) {
             Ok(Delegated::Linked) => {
                 tracing::info!(key = %claim.key, %directory, "linked");
-                Outcome::Settled
+                Outcome::Settled(CookOutcome::Linked)
             }
             Ok(Delegated::Waiting) => {
                 let mut names = self.names();
@@ -177,7 +191,7 @@ impl Kitchen {
                 }
                 drop(names);
                 self.0.work.notify_one();
-                Outcome::Settled
+                Outcome::Settled(CookOutcome::Linked)
             }
             Ok(Delegated::Outdated) => outdated(claim.key),
             Err(error) => not_written(claim.key, &error),
@@ -224,11 +238,11 @@ impl Kitchen {
                     shared.waiters.ring(name);
                 }
                 shared.published.notify_one();
-                Outcome::Settled
+                Outcome::Settled(CookOutcome::Done { took, bytes: facts.size })
             }
             Ok((Finished::Lost, _)) => {
                 tracing::warn!(%key, "another process has taken this cook");
-                Outcome::Settled
+                Outcome::Settled(CookOutcome::Lost)
             }
             Ok((Finished::Outdated, _)) => outdated(key),
             Err(error) => not_written(key, &error),

@@ -18,6 +18,7 @@ mod admission;
 mod blocks;
 mod brigade;
 mod cooking;
+mod figures;
 mod health;
 #[cfg(test)]
 mod kit;
@@ -33,13 +34,14 @@ pub use ordering::{OrderError, Ordered, RETRY_FAILED_AFTER};
 pub use through::{Stream, ThroughError};
 
 use crate::access::Touches;
-use crate::archive::{Archive, BlockedArchive, Blocks};
+use crate::archive::{Archive, BlockedArchive, Blocks, CountedArchive};
 use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
 use crate::cook::{Control, Progress};
 use crate::key::BundleKey;
 use crate::limits::{Mode, RoomLimits};
+use crate::metrics::Metrics;
 use crate::time::Timestamp;
 use absence::Absences;
 use admission::Room;
@@ -47,8 +49,9 @@ pub(crate) use admission::{Reservation, Space};
 use blocks::Blocklist;
 use health::Health;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, watch};
 use waiting::Waiters;
@@ -98,6 +101,11 @@ struct Shared {
     /// Places for requests that write the catalogue: see [`Kitchen::place_to_write`].
     writing: Arc<Semaphore>,
     health: Health,
+    metrics: Metrics,
+    /// One place: for whoever looks up figures.
+    looking: Arc<Semaphore>,
+    /// The web server's access log, once it is followed.
+    access_log: OnceLock<PathBuf>,
     waiters: Waiters,
     /// The cooks of this process that are under way.
     running: Mutex<HashMap<BundleKey, Running>>,
@@ -137,7 +145,9 @@ impl Kitchen {
     pub fn in_mode(mode: Mode, archive: Arc<dyn Archive>, bundles: Bundles, limits: Limits) -> Self {
         let catalogue = bundles.catalogue().clone();
         let blocks = Arc::new(Blocklist::new(catalogue.clone()));
-        let archive = BlockedArchive::new(archive, Arc::clone(&blocks) as Arc<dyn Blocks>);
+        let metrics = Metrics::default();
+        let counted = Arc::new(CountedArchive::new(archive, metrics.reads()));
+        let archive = BlockedArchive::new(counted, Arc::clone(&blocks) as Arc<dyn Blocks>);
         let room = Arc::new(Room::new(bundles.clone(), limits.room));
         Self(Arc::new(Shared {
             archive,
@@ -152,6 +162,9 @@ impl Kitchen {
             absences: Absences::new(),
             writing: Arc::new(Semaphore::new(ordering::WRITING_AT_ONCE)),
             health: Health::default(),
+            metrics,
+            looking: Arc::new(Semaphore::new(1)),
+            access_log: OnceLock::new(),
             waiters: Waiters::default(),
             running: Mutex::default(),
             names: Mutex::default(),
@@ -211,6 +224,7 @@ impl Kitchen {
 
     /// Records a hit on a bundle at this moment.
     pub fn touch(&self, key: &BundleKey) {
+        self.0.metrics.hit();
         if self.0.mode == Mode::Normal && self.0.touches.touch(key, Timestamp::now()) {
             self.0.touched.notify_one();
         }
@@ -230,7 +244,7 @@ impl Kitchen {
 
     /// Another archive from now on. What is being cooked goes on with the one that it began with.
     pub fn set_archive(&self, archive: Arc<dyn Archive>) {
-        self.0.archive.replace(archive);
+        self.0.archive.replace(Arc::new(CountedArchive::new(archive, self.0.metrics.reads())));
         self.0.absences.forget();
     }
 
@@ -242,6 +256,12 @@ impl Kitchen {
     #[must_use]
     pub fn archive(&self) -> &dyn Archive {
         &self.0.archive
+    }
+
+    /// What is counted of this kitchen and of those who work with it.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// What is cooked here.

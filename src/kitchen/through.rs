@@ -10,11 +10,13 @@ use super::{Kitchen, OrderError};
 use crate::bundle::{Failure, FailureCode};
 use crate::cook::{Control, CookError, Reason};
 use crate::key::BundleKey;
+use crate::metrics::CookOutcome;
 use bytes::Bytes;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -59,17 +61,26 @@ impl Kitchen {
         let kitchen = self.clone();
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
-            let mut sink = Sink { chunks, begun: Some(begun), buffer: Vec::with_capacity(CHUNK), ended, runtime };
+            let buffer = Vec::with_capacity(CHUNK);
+            let mut sink = Sink { chunks, begun: Some(begun), buffer, written: 0, ended, runtime };
+            let started = Instant::now();
             let cooked = catch_unwind(AssertUnwindSafe(|| kitchen.cook_into(&key, &control, &mut sink)));
             watch.abort();
             drop(place);
-            sink.end(
-                key,
-                cooked.unwrap_or(Err(ThroughError::Failed(Failure {
-                    code: FailureCode::Interrupted,
-                    message: "the cook failed by a fault of larder's own; its log says more".to_owned(),
-                }))),
-            );
+            let cooked = cooked.unwrap_or(Err(ThroughError::Failed(Failure {
+                code: FailureCode::Interrupted,
+                message: "the cook failed by a fault of larder's own; its log says more".to_owned(),
+            })));
+            let outcome = match &cooked {
+                Ok(()) => Some(CookOutcome::Done { took: started.elapsed(), bytes: sink.written }),
+                Err(ThroughError::Failed(failure)) => Some(CookOutcome::Failed(failure.code)),
+                // Nothing was begun.
+                Err(ThroughError::Busy | ThroughError::Order(_)) => None,
+            };
+            if let Some(outcome) = outcome {
+                kitchen.0.metrics.cook_ended(&key, &outcome);
+            }
+            sink.end(key, cooked);
         });
         match first_bytes.await {
             Ok(Ok(())) => Ok(stream),
@@ -135,6 +146,8 @@ struct Sink {
     /// There until the first bytes are.
     begun: Option<oneshot::Sender<Result<(), ThroughError>>>,
     buffer: Vec<u8>,
+    /// Bytes taken so far.
+    written: u64,
     ended: Arc<Notify>,
     runtime: Handle,
 }
@@ -182,6 +195,7 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
+        self.written += bytes.len() as u64;
         if self.buffer.len() >= CHUNK {
             let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
             self.send(Ok(chunk.into()))?;

@@ -122,8 +122,10 @@ pub(super) async fn flush_touches(kitchen: Kitchen) {
 pub(super) async fn follow_log(kitchen: Kitchen, access_log: Log) {
     let bell = Arc::new(Bell::default());
     let (catalogue, follower) = (kitchen.0.catalogue.clone(), Arc::clone(&bell));
-    let mut thread =
-        tokio::task::spawn_blocking(move || log::follow(&access_log, &catalogue, &follower, &Timestamp::now));
+    let reading = kitchen.0.metrics.log();
+    let mut thread = tokio::task::spawn_blocking(move || {
+        log::follow(&access_log, &catalogue, &follower, &reading, &Timestamp::now);
+    });
     tokio::select! {
         _ = &mut thread => tracing::error!("the access log is no longer followed"),
         () = kitchen.stopped() => {

@@ -12,6 +12,7 @@ pub(crate) mod fixtures;
 pub(crate) mod kitchenware;
 pub(crate) mod nginx;
 pub(crate) mod process;
+pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tree;

@@ -30,7 +30,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Starts the site in `nginx/<name>`, with larder over the fixture `plain` and a repository that
-    /// `prepare` may make in the folder it is given; with further flags for larder.
+    /// `prepare` may make in the folder it is given; with further flags for larder, in which `@log` is nginx's log.
     pub(crate) fn open(name: &str, flags: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let [git, data, log] = ["git", "larder", "log"].map(|folder| home.path().join(folder));
@@ -50,7 +50,9 @@ impl Site {
         let public_url = format!("http://127.0.0.1:{}", ports.plain);
         let mut larder = larder(home.path());
         larder.arg("serve").arg("--data").arg(data.join("data")).arg("--git").arg(&git);
-        larder.args(["--listen", &listen, "--public-url", &public_url]).args(flags);
+        larder.args(["--listen", &listen, "--public-url", &public_url]);
+        let access_log = log.join("access.log").display().to_string();
+        larder.args(flags.iter().map(|flag| flag.replace("@log", &access_log)));
         let log = File::create(home.path().join("larder.log")).expect("a file");
         larder.env_remove("LARDER_CONFIG").env("LARDER_LOG", "debug");
         larder.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

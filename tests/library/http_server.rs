@@ -9,6 +9,7 @@ use larder::http::body::Body;
 use larder::http::problem::Problem;
 use larder::http::server::{Drained, run};
 use larder::http::{Limits, Peer};
+use larder::metrics::Metrics;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -26,7 +27,7 @@ async fn start(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let ended = tokio::spawn(run(vec![listener.into()], answer, limits, async {
+    let ended = tokio::spawn(run(vec![listener.into()], answer, limits, Metrics::default(), async {
         let _ = stopped.await;
     }));
     Running { address, stop, ended }

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("limits", 0),
     ("escaped", 0),
     ("task", 0),
+    ("metrics", 1),
     ("archive::object", 1),
     ("archive::snapshot", 1),
     ("archive::git::reftable", 1),

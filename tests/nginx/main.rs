@@ -7,5 +7,6 @@ mod common;
 
 mod access_log;
 mod ends;
+mod metrics;
 mod oracle;
 mod site;

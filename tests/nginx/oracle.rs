@@ -22,6 +22,7 @@ use larder::http::problem::Problem;
 use larder::http::range::MAX_RANGES;
 use larder::http::static_file::{Meta, respond};
 use larder::http::{Limits, Listener, server};
+use larder::metrics::Metrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -88,7 +89,8 @@ impl Larder {
         let listener = Listener::from(tokio::net::UnixListener::bind(&socket).unwrap());
         let files = files.to_owned();
         let service = move |request: Request<Bytes>, _| std::future::ready(answer(&files, &request));
-        runtime.spawn(server::run(vec![listener], service, Limits::default(), std::future::pending()));
+        let (limits, metrics) = (Limits::default(), Metrics::default());
+        runtime.spawn(server::run(vec![listener], service, limits, metrics, std::future::pending()));
         Self { socket, _home: home, _runtime: runtime }
     }
 }

@@ -16,6 +16,7 @@ mod get;
 mod golden;
 mod hostile;
 mod limits;
+mod metrics;
 mod modes;
 mod origins;
 mod readers;

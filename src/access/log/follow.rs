@@ -5,6 +5,7 @@
 
 use super::{Bell, Follower, Log, LogError, Progress, file};
 use crate::catalogue::Catalogue;
+use crate::metrics::LogReading;
 use crate::time::Timestamp;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::Path;
@@ -16,12 +17,15 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Batches of the last round: what is left then is left to whoever follows next.
 const LAST_BATCHES: u32 = 80;
 
-/// Follows the log until `bell` is stopped, then reads what was added until then. Blocks. While
-/// another process follows it waits for that one to end.
-pub fn follow(log: &Log, catalogue: &Catalogue, bell: &Arc<Bell>, clock: &dyn Fn() -> Timestamp) {
+/// Follows the log until `bell` is stopped, then reads what was added until then, and tells `reading` of each round.
+/// Blocks. While another process follows it waits for that one to end.
+pub fn follow(log: &Log, catalogue: &Catalogue, bell: &Arc<Bell>, reading: &LogReading, clock: &dyn Fn() -> Timestamp) {
     let Some(mut follower) = take_turn(log, catalogue, bell) else { return };
     while !bell.is_stopped() {
-        report(log, follower.round(clock, &mut || !bell.is_stopped()));
+        let began = clock();
+        let round = follower.round(clock, &mut || !bell.is_stopped());
+        note(reading, began, &round, follower.complained.is_empty());
+        report(log, round);
         bell.pause(log.interval);
         follower.wait_for_change(bell);
     }
@@ -30,7 +34,21 @@ pub fn follow(log: &Log, catalogue: &Catalogue, bell: &Arc<Bell>, clock: &dyn Fn
         left -= 1;
         left > 0
     };
-    report(log, follower.round(clock, &mut more));
+    let began = clock();
+    let round = follower.round(clock, &mut more);
+    note(reading, began, &round, follower.complained.is_empty());
+    report(log, round);
+}
+
+/// The end was reached where every file could be read.
+fn note(reading: &LogReading, began: Timestamp, round: &Result<Progress, LogError>, is_all: bool) {
+    match round {
+        Ok(Progress { lines, hits, foreign }) => {
+            reading.read(*lines, *hits, *foreign);
+            if is_all { reading.reached_end(began) } else { reading.failed() }
+        }
+        Err(_) => reading.failed(),
+    }
 }
 
 /// Waits until nobody else follows, and looks once at least: what was added before larder was told to

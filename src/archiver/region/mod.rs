@@ -97,6 +97,10 @@ impl Region {
         }
     }
 
+    pub(super) fn state(&self) -> crate::metrics::Region {
+        crate::metrics::Region { name: self.settings.name.clone(), is_up: self.is_up() }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.down.borrow().is_none()
     }

@@ -4,6 +4,7 @@ use super::desk::{Desk, NOW, add_bundles, key, line, pack};
 use crate::common::server::Server;
 use larder::access::log::{Bell, catch_up, follow};
 use larder::catalogue::{Access, Catalogue};
+use larder::metrics::Metrics;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -21,7 +22,7 @@ impl Following {
     fn start(desk: &Desk) -> Self {
         let bell = Arc::new(Bell::default());
         let (log, catalogue, rung) = (desk.log.clone(), desk.catalogue.clone(), Arc::clone(&bell));
-        let thread = thread::spawn(move || follow(&log, &catalogue, &rung, &|| NOW));
+        let thread = thread::spawn(move || follow(&log, &catalogue, &rung, &Metrics::default().log(), &|| NOW));
         Self { bell, thread }
     }
 
@@ -88,7 +89,7 @@ fn rotation_while_it_follows_loses_nothing_even_out_of_the_folder() {
     assert_eq!(desk.hits(), logged);
 }
 
-/// The clock is asked before each batch is read: here it truncates the log at that moment, and what
+/// The clock is asked when a round begins and before each batch is read: here it truncates the log at that moment, and what
 /// is written then reaches beyond where reading goes on.
 #[test]
 fn what_is_read_of_a_log_that_was_truncated_just_then_is_not_of_the_file_it_was() {
@@ -102,9 +103,10 @@ fn what_is_read_of_a_log_that_was_truncated_just_then_is_not_of_the_file_it_was(
     let (bell, log, catalogue) = (Arc::new(Bell::default()), desk.log.clone(), desk.catalogue.clone());
     let rung = Arc::clone(&bell);
     let thread = thread::spawn(move || {
-        let truncated = Cell::new(false);
-        follow(&log, &catalogue, &rung, &|| {
-            if !truncated.replace(true) {
+        let asked = Cell::new(0);
+        follow(&log, &catalogue, &rung, &Metrics::default().log(), &|| {
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 {
                 file.set_len(0).unwrap();
                 file.try_clone().unwrap().write_all(after.as_bytes()).unwrap();
             }
@@ -164,7 +166,7 @@ fn what_was_logged_is_read_by_one_that_is_told_to_stop_before_it_begins() {
     desk.write(&file, 5);
     let bell = Bell::default();
     bell.stop();
-    follow(&desk.log, &desk.catalogue, &Arc::new(bell), &|| NOW);
+    follow(&desk.log, &desk.catalogue, &Arc::new(bell), &Metrics::default().log(), &|| NOW);
     assert_eq!(desk.hits(), 5);
 }
 
