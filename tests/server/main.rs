@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod metrics;
 mod modes;
+mod monitoring;
 mod origins;
 mod readers;
 mod reload;
