@@ -18,7 +18,8 @@ pub fn repr_digest(sha256: &[u8; 32]) -> String {
 }
 
 /// RFC 4648 section 4, which structured fields use for bytes (RFC 9651 section 3.3.5).
-fn base64(bytes: &[u8]) -> String {
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

@@ -4,11 +4,13 @@
 //! hostile: nothing here panics, and nothing is allocated by a length that the input states.
 //! Knows no I/O, no archive and no format of a bundle.
 
+mod described;
 mod dotgit;
 mod flat;
 mod hash;
 mod tree;
 
+pub use described::{Described, Signature};
 pub use flat::{FlatError, check_flat};
 pub use hash::{Collision, Hasher, hash};
 pub use tree::{EntryKind, TreeEntries, TreeEntry, TreeError, tree_entries};

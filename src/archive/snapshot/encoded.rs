@@ -55,6 +55,23 @@ impl Encoded {
         self.bytes.len() + 4 * self.starts.len()
     }
 
+    /// How many branches there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there is no branch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The branches in order of their names, from number `from` on.
+    pub fn iter_from(&self, from: usize) -> impl Iterator<Item = (&[u8], Target)> {
+        self.starts.get(from..).unwrap_or_default().iter().filter_map(|start| self.at(*start))
+    }
+
     fn at(&self, start: u32) -> Option<(&[u8], Target)> {
         let (name, target, _) = branch(self.bytes.get(start as usize..)?).ok()?;
         Some((name, target))
