@@ -21,6 +21,19 @@ impl Base {
         Self(format!("{}{root_path}", public_url.trim_end_matches('/')))
     }
 
+    /// The path of larder's root, with which links within its own pages begin: empty, or `/like/this`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let behind = self.0.split_once("://").map_or(self.0.as_str(), |(_, behind)| behind);
+        behind.find('/').map_or("", |at| &behind[at..])
+    }
+
+    /// The scheme, the host and, if one is named, the port: what browsers send as `Origin`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.0.strip_suffix(self.path()).unwrap_or(&self.0)
+    }
+
     /// The absolute URL of a bundle.
     #[must_use]
     pub fn bundle(&self, key: &BundleKey) -> String {

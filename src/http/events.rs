@@ -48,19 +48,6 @@ impl Default for Streams {
     }
 }
 
-/// Whether a request names the media type of events and does not weigh it nothing.
-pub(super) fn are_wanted(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
-    accept.flat_map(|value| value.split(',')).any(|range| {
-        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let is_nothing = |parameter: &str| {
-            let weight = parameter.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('='));
-            weight.and_then(|weight| weight.parse::<f32>().ok()) == Some(0.0)
-        };
-        name.trim().eq_ignore_ascii_case("text/event-stream") && !parameters.split(';').any(is_nothing)
-    })
-}
-
 /// The stream of a bundle that was asked for.
 ///
 /// A client that comes back after the last event, which it says with its id, gets 204: that ends it
@@ -178,26 +165,5 @@ impl Feed {
     /// over HTTP/2 without a window: the watch ends such a connection, as one whose client leaves a body.
     async fn say(&self, event: Bytes) -> bool {
         self.sender.send_timeout(event, PATIENCE).await.is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_for_those_who_name_them() {
-        for (accept, wanted) in [
-            ("text/event-stream", true),
-            ("application/json, Text/Event-Stream;q=0.5", true),
-            ("text/event-stream;q=0", false),
-            ("text/event-stream; Q=0.000", false),
-            ("*/*", false),
-            ("text/*", false),
-            ("application/json", false),
-        ] {
-            let headers = HeaderMap::from_iter([(hyper::header::ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(are_wanted(&headers), wanted, "{accept}");
-        }
     }
 }

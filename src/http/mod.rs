@@ -5,14 +5,18 @@
 //! wait; `swh` is the API of Software Heritage, and `cors` lets pages of other origins read it. `server` takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request
 //! on it.
 //!
+//! `page` is what a person with a browser sees; it is the only room that makes HTML.
+//!
 //! What clients can make the server hold is bounded here: connections at the `gate`, bytes by `held`, files by
 //! `descriptors`, streams, waiting requests and large answers by `places` and `large`; `give_back` is for after.
 
+mod accept;
 mod answer;
 pub mod archiver;
 pub mod body;
 pub mod conditional;
 mod cors;
+mod cross_site;
 pub mod descriptors;
 pub mod digests;
 pub mod etag;
@@ -27,6 +31,7 @@ mod io;
 mod large;
 mod list;
 pub mod origins;
+pub mod page;
 mod pages;
 mod pass;
 mod places;

@@ -1,9 +1,10 @@
 //! The query of a request, from text to what it asks for. Pure. What is not understood in one is refused, and never
 //! passed over: who misspells a parameter is told so, and no two URLs mean the same by chance.
 
+use super::page::{Place, Search};
 use super::route::RouteError;
 use crate::archiver::media::MEDIA_TYPES;
-use crate::key::{Format, ObjectKind, Sha1Git, is_download_name};
+use crate::key::{Format, ObjectKind, ParseError, Sha1Git, is_download_name};
 use crate::origins::TreePath;
 use percent_encoding::percent_decode_str;
 
@@ -109,6 +110,39 @@ pub(super) fn origins(query: Option<&str>) -> Result<Result<Origins, Visits>, Ro
             Err(Visits { url, before, limit })
         }
     })
+}
+
+/// What a form of the first page asks for. Forms write a space as a plus sign.
+pub(super) fn search(query: Option<&str>) -> Result<Option<Search>, RouteError> {
+    let (mut text, mut reference) = (None, String::new());
+    for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
+        match name {
+            "q" => text = Some(value),
+            "ref" => reference = value,
+            _ => return Err(RouteError::Query("the parameters of the first page are q and ref")),
+        }
+    }
+    Ok(text.map(|text| Search { text, reference }))
+}
+
+/// What is wanted of an object that is looked at: a bundle of it, or a part of what is in it.
+pub(super) fn place(mut place: Place, query: Option<&str>) -> Result<Place, RouteError> {
+    for (name, value) in parameters(query) {
+        let value = String::from_utf8(value).unwrap_or_default();
+        match name {
+            "format" => place.format = Some(value.parse()?),
+            "from" => place.from = value.parse().map_err(|_| RouteError::Query("from is the number of an entry"))?,
+            _ => return Err(RouteError::Query("the parameters of a page are format and from")),
+        }
+    }
+    if let Some(format) = place.format
+        && !format.is_of(place.swhid.kind)
+    {
+        return Err(ParseError::Combination { kind: place.swhid.kind, format }.into());
+    }
+    Ok(place)
 }
 
 pub(super) fn question(query: Option<&str>) -> Result<Question, RouteError> {

@@ -1,6 +1,7 @@
 //! From a request's method and target to a [`Route`]. Owns every URL of larder; pure, and with `query` and `spelled`
 //! the only place that reads a target. What is not one of these never reaches a file name.
 
+pub use super::page::{Place, Search};
 pub use super::query::{MAX_PAGE, Origins, Page, Question, SavedAs, Visits, cursor};
 use super::{query, spelled};
 use crate::key::{BundleKey, ObjectKind, ParseError, Sha1Git};
@@ -34,8 +35,14 @@ pub enum Route {
     Archive(Vec<String>),
     /// A name written otherwise than larder writes it: the plain path, below the root path.
     Elsewhere(String),
-    /// `GET, HEAD /`
-    Index,
+    /// `GET, HEAD /[?q=&ref=]`
+    Index(Option<Search>),
+    /// `GET, HEAD /browse/:swhid[?format=&from=]`
+    Browse(Box<Place>),
+    /// `POST /browse/:swhid[?format=]`: an order by a form
+    Order(Box<Place>),
+    /// `GET, HEAD /static/:version/:name`
+    Asset(String, String),
     /// `GET, HEAD /healthz`
     Health,
     /// `GET, HEAD /readyz`
@@ -104,7 +111,7 @@ pub fn route(method: &Method, path: &str, query: Option<&str>, root_path: &str) 
         .collect::<Result<_, _>>()?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     // One would else be taken for a kind, which takes no POST.
-    let is_swhid = segments.get(1).is_some_and(|first| spelled::is_swhid(first));
+    let is_swhid = matches!(*segments, ["vault", first, ..] if spelled::is_swhid(first));
     let routed = match *method {
         Method::GET | Method::HEAD | Method::POST if is_swhid => Err(RouteError::NotFound),
         _ => plain(method, &segments, query),
@@ -128,7 +135,16 @@ pub(super) fn below<'p>(path: &'p str, root_path: &str) -> Option<&'p str> {
 fn plain(method: &Method, segments: &[&str], query: Option<&str>) -> Result<Route, RouteError> {
     let bare = |route: Route| read_only(method, || query::none(query).map(|()| route));
     match *segments {
-        [] | [""] => bare(Route::Index),
+        [] | [""] => read_only(method, || Ok(Route::Index(query::search(query)?))),
+        ["browse", ref parts @ ..] if !parts.is_empty() => {
+            let place = || query::place(Place::parse(&parts.join("/"))?, query).map(Box::new);
+            match *method {
+                Method::GET | Method::HEAD => place().map(Route::Browse),
+                Method::POST => place().map(Route::Order),
+                _ => Err(RouteError::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+            }
+        }
+        ["static", version, name] => bare(Route::Asset(version.to_owned(), name.to_owned())),
         ["healthz"] => bare(Route::Health),
         ["readyz"] => bare(Route::Ready),
         ["metrics"] => bare(Route::Metrics),
@@ -199,14 +215,14 @@ mod tests {
         assert_eq!(get("/readyz"), Ok(Route::Ready));
         assert_eq!(get("/metrics"), Ok(Route::Metrics));
         assert_eq!(get("/robots.txt"), Ok(Route::Robots));
-        assert_eq!(get("/"), Ok(Route::Index));
+        assert_eq!(get("/"), Ok(Route::Index(None)));
     }
 
     #[test]
     fn the_root_path_moves_everything_and_nothing_is_left_outside() {
         let at = |path: &str| route(&Method::GET, path, None, "/larder");
         assert_eq!(at("/larder/healthz"), Ok(Route::Health));
-        assert_eq!(at("/larder"), Ok(Route::Index));
+        assert_eq!(at("/larder"), Ok(Route::Index(None)));
         for path in ["/healthz", "/larderhealthz", "/", "/larder2/healthz"] {
             assert_eq!(at(path), Err(RouteError::NotFound), "{path}");
         }

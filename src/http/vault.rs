@@ -2,6 +2,7 @@
 //!
 //! A hit goes `route -> Bundles::open -> static_file` and asks SQLite nothing; a GET never cooks.
 
+use super::accept;
 use super::answer::{blocking, json, text};
 use super::archiver::Endpoints;
 use super::body::Body;
@@ -11,6 +12,7 @@ use super::etag::Validator;
 use super::events;
 use super::io::Peer;
 use super::large::{Makers, Spool};
+use super::page;
 use super::pass;
 use super::places::{Client, Places, is_local};
 use super::prefer::{say_waited, wanted_wait};
@@ -58,6 +60,8 @@ pub struct Vault {
     /// Who looks into a manifest, and who makes a proof.
     pub(super) resolvers: Makers,
     pub(super) provers: Makers,
+    /// Who makes a page.
+    pub(super) browsers: Makers,
     pub(super) spool: Spool,
     archiver: Option<Endpoints>,
     metrics: Option<Scrape>,
@@ -97,6 +101,7 @@ impl Vault {
             waiting: Places::new(WAITING, WAITING),
             resolvers: Makers::new(8, 512),
             provers: Makers::new(2, 128),
+            browsers: Makers::new(2, 128),
             spool: Spool::default(),
             archiver: None,
             metrics: None,
@@ -155,7 +160,10 @@ impl Vault {
                 None => not_routed(&RouteError::NotFound),
             },
             Ok(Route::Elsewhere(path)) => self.elsewhere(&path, uri.query()),
-            Ok(Route::Index) => self.index(),
+            Ok(Route::Index(search)) => self.index(headers, Client::of(peer, headers), search).await,
+            Ok(Route::Browse(place)) => self.browse(Client::of(peer, headers), *place).await,
+            Ok(Route::Order(place)) => self.order_by_form(headers, *place).await,
+            Ok(Route::Asset(version, name)) => page::asset(headers, &version, &name),
             Ok(Route::Health) => text("ok\n"),
             Ok(Route::Ready) => ready(&self.kitchen).await,
             Ok(Route::Metrics) => match &self.metrics {
@@ -163,10 +171,16 @@ impl Vault {
                 _ => not_routed(&RouteError::NotFound),
             },
             Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
+            Err(error) if self.is_for_people(uri.path()) => page::apology(self.base.path(), not_routed(&error)),
             Err(error) => not_routed(&error),
         };
         response.extensions_mut().insert(routed);
         response
+    }
+
+    /// Whether nobody but a person with a browser looks there.
+    fn is_for_people(&self, path: &str) -> bool {
+        path.strip_prefix(&self.root_path).is_some_and(|path| path.starts_with("/browse/"))
     }
 
     /// 308, so that a POST stays one.
@@ -316,7 +330,7 @@ impl Vault {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
-        let as_events = events::are_wanted(asked.headers);
+        let as_events = accept::names(asked.headers, "text/event-stream");
         let answer = async {
             match self.look_up(key).await {
                 Ok(Some(bundle)) if as_events => {
@@ -331,14 +345,14 @@ impl Vault {
         if as_events { answer.await } else { self.after_a_wait(&asked, &key, answer).await }
     }
 
-    /// `GET, HEAD /`
-    fn index(&self) -> Response<Body> {
+    /// What there is to ask, for who comes without a browser.
+    pub(super) fn help(&self) -> String {
         let of = |kind| {
             let of: Vec<_> = Format::ALL.into_iter().filter(|format| format.is_of(kind)).map(Format::ext).collect();
             format!("  {kind:<10} {}\n", of.join(" "))
         };
         let formats = ObjectKind::ALL.map(of).concat();
-        text(&format!(
+        format!(
             "larder {}: bundles of source code, cooked once and kept as files.\n\n\
              cook     curl -X POST {base}/vault/KIND/ID.FORMAT\n\
              fetch    curl -f -OJ {base}/vault/KIND/ID.FORMAT\n\
@@ -351,7 +365,7 @@ impl Vault {
              With -H 'Prefer: wait=30' a request waits for its cook.\n",
             env!("CARGO_PKG_VERSION"),
             base = self.base.url("")
-        ))
+        )
     }
 
     /// 201, and where the bundle is or will be.
