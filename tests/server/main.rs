@@ -20,6 +20,7 @@ mod metrics;
 mod modes;
 mod monitoring;
 mod origins;
+mod page;
 mod readers;
 mod reload;
 mod swh;

@@ -105,7 +105,7 @@ impl Pack {
 
 /// The content of a commit.
 pub(crate) fn commit(tree: Sha1Git, parents: &[Sha1Git]) -> Vec<u8> {
-    let parents = parents.iter().fold(String::new(), |text, id| text + &format!("parent {id}\n"));
+    let parents = parents.iter().fold(String::new(), |text, id| text + format!("parent {id}\n").as_str());
     let who = "A <a@example.org> 0 +0000";
     format!("tree {tree}\n{parents}author {who}\ncommitter {who}\n\nx\n").into_bytes()
 }
