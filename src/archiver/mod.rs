@@ -32,6 +32,8 @@ pub mod tree;
 mod worker;
 
 pub use fetched::FetchedArchive;
+pub(crate) use resolve::Guarded;
+pub(crate) use tls::read as certificates;
 pub use worker::Crew;
 
 use crate::blocking::blocking;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 type LookUp = dyn Fn(String) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Looks names up and refuses one with any address that may not be connected to.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     look_up: Arc<LookUp>,
     allows: fn(IpAddr) -> bool,
 }
@@ -24,7 +24,7 @@ pub(super) struct PrivateAddress;
 
 impl Guarded {
     /// As the system looks names up; addresses that are not public only where `private` says so.
-    pub(super) fn new(private: bool) -> Self {
+    pub(crate) fn new(private: bool) -> Self {
         let look_up = |name: String| Ok((name.as_str(), 0).to_socket_addrs()?.collect());
         Self::by(look_up, if private { |_| true } else { is_public })
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 const MAX_FILE: u64 = 1 << 20;
 
 /// The certificates of a file, as PEM; a file without one is an error.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_FILE).read_to_end(&mut text)?;
     match reqwest::Certificate::from_pem_bundle(&text) {

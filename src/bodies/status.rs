@@ -7,6 +7,7 @@ use crate::cook::Progress;
 use crate::digest::hex;
 use crate::key::BundleKey;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// The status body, in the order in which it is written.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,7 @@ pub struct StatusBody<'a> {
 
 #[derive(Debug, Serialize)]
 struct ProgressBody {
-    message: &'static str,
+    message: Cow<'static, str>,
     done: u64,
     total: Option<u64>,
     unit: &'static str,
@@ -70,7 +71,7 @@ pub fn status_body<'a>(
         format: key.format().ext(),
         status: bundle.map(|bundle| bundle.status.as_str()),
         progress: progress.map(|at| ProgressBody {
-            message: at.message,
+            message: at.message.into(),
             done: at.done,
             total: at.total,
             unit: at.unit.as_str(),
@@ -87,6 +88,16 @@ pub fn status_body<'a>(
         notes: done.map_or(&[], |bundle| &bundle.remarks.notes),
         lossy: done.is_some_and(|bundle| bundle.remarks.lossy),
         links: Links { status: format!("{url}/status"), cook: url.clone(), bundle: url },
+    }
+}
+
+impl StatusBody<'_> {
+    /// With what is being done for a bundle before it is cooked, where something is.
+    #[must_use]
+    pub fn saying(mut self, said_before: Option<String>) -> Self {
+        let said = |message: String| ProgressBody { message: message.into(), done: 0, total: None, unit: "bytes" };
+        self.progress = self.progress.or(said_before.map(said));
+        self
     }
 }
 

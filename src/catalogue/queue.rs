@@ -119,6 +119,49 @@ impl Catalogue {
         })
     }
 
+    /// Gives a cook back to the queue, not to be claimed for so long unless it is [hastened](Self::hasten): what
+    /// it needs is not there yet. It counts as no try. A claim that was lost changes nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
+    pub fn put_off(&self, claim: Claim, wait: Duration, now: Timestamp) -> Result<(), CatalogueError> {
+        self.write("put off a cook", |transaction| {
+            let now = clock::tick(transaction, now)?.now();
+            if is_mine(transaction, &claim)? {
+                requeue(transaction, &claim, now.after(wait))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes a cook that waits in the queue ready now.
+    pub fn hasten(&self, key: &BundleKey, now: Timestamp) -> Result<(), CatalogueError> {
+        let (kind, id, format) = key_params(key);
+        self.write("hasten a cook", |transaction| {
+            let now = clock::tick(transaction, now)?.now();
+            execute(
+                transaction,
+                "UPDATE cook SET ready_at = ?4
+                 WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND owner IS NULL AND root IS NULL AND ready_at > ?4",
+                (kind, id, format, now.as_millis()),
+            )
+            .map(drop)
+        })
+    }
+
+    /// Makes all ready that were put off and not tried since. For a process that begins: whoever was to hasten
+    /// them may be gone.
+    pub fn hasten_all(&self, now: Timestamp) -> Result<(), CatalogueError> {
+        self.write("hasten what was put off", |transaction| {
+            let now = clock::tick(transaction, now)?.now();
+            execute(
+                transaction,
+                "UPDATE cook INDEXED BY cook_ready SET ready_at = ?1
+                 WHERE owner IS NULL AND root IS NULL AND ready_at > ?1 AND attempts = 0 AND interruptions = 0",
+                [now.as_millis()],
+            )
+            .map(drop)
+        })
+    }
+
     /// Gives a cook back to its place in the queue, as if it had never been claimed: a graceful
     /// stop. A claim that was lost changes nothing.
     #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]

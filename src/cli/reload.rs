@@ -43,7 +43,7 @@ fn apply(
     }
     if let Some(archive) = archive {
         repositories.replace((*archive).clone());
-        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen));
+        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen)?);
     }
     brigade.set_limits(rooms::limits(&next));
     Ok(next)
@@ -62,7 +62,7 @@ fn keep_what_is_fixed(current: &Settings, mut next: Settings) -> (Settings, Vec<
     }
     fixed! {
         data listen metrics_listen root_path mode access_log stop_grace max_connections max_connections_per_address
-        archiver
+        archiver upstream upstream_max_size upstream_timeout upstream_at_once
     }
     (next, kept)
 }

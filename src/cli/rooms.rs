@@ -11,9 +11,10 @@ use crate::kitchen::{Kitchen, Limits};
 use crate::limits::{Mode, RoomLimits};
 use crate::origins::{self, Locals, Origins, Repositories, Rules};
 use crate::store::Store;
+use crate::upstream::{self, Upstreams};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the catalogue lies.
 pub(super) fn catalogue_path(settings: &Settings) -> PathBuf {
@@ -151,18 +152,53 @@ pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::
     let catalogue = catalogue(settings).context("cannot open the catalogue")?;
     let kitchen =
         Kitchen::in_mode(settings.mode, Arc::clone(&archive) as _, Bundles::new(store, catalogue), limits(settings));
-    kitchen.set_archive(with_fetched(settings, archive, &kitchen));
+    kitchen.set_archive(with_fetched(settings, archive, &kitchen)?);
     Ok(kitchen)
 }
 
 /// The repositories, and behind them the archives that were fetched.
-pub(super) fn with_fetched(settings: &Settings, archive: Arc<GitArchive>, kitchen: &Kitchen) -> Arc<dyn Archive> {
+pub(super) fn with_fetched(
+    settings: &Settings,
+    archive: Arc<GitArchive>,
+    kitchen: &Kitchen,
+) -> anyhow::Result<Arc<dyn Archive>> {
     if settings.mode != Mode::Normal {
-        return archive;
+        return Ok(archive);
     }
     let (scratch, most) = (settings.data.clone(), settings.max_bundle_size);
     let fetched = FetchedArchive::new(kitchen, scratch, most);
-    Arc::new(Several::new(vec![archive, Arc::new(fetched)]))
+    let mut archives: Vec<Arc<dyn Archive>> = vec![archive];
+    if !settings.upstream.is_empty() {
+        let given = Store::private_folder(&settings.data, upstream::FOLDER).context("cannot open the store")?;
+        archives.push(Arc::new(GitArchive::new(vec![given])?.with_scratch(settings.data.clone())));
+    }
+    archives.push(Arc::new(fetched));
+    Ok(Arc::new(Several::new(archives)))
+}
+
+/// The vaults of the settings, which the kitchen asks from now on for what is not here; `None` without any, and
+/// where nothing is to be kept.
+pub(super) fn upstreams(settings: &Settings, kitchen: &Kitchen) -> anyhow::Result<Option<Upstreams>> {
+    if settings.upstream.is_empty() || settings.mode != Mode::Normal {
+        return Ok(None);
+    }
+    let folder = Store::private_folder(&settings.data, upstream::FOLDER).context("cannot open the store")?;
+    let bounds = upstream::Bounds {
+        max_size: settings.upstream_max_size,
+        max_wait: settings.upstream_timeout,
+        at_once: settings.upstream_at_once,
+        max_bundle_size: settings.max_bundle_size,
+    };
+    let space = kitchen.space();
+    let room = move || -> upstream::Room {
+        let reservation = Mutex::new(space.reservation());
+        Arc::new(move |bytes| reservation.lock().unwrap_or_else(PoisonError::into_inner).reach(bytes))
+    };
+    let (archive, catalogue) = (kitchen.shared_archive(), kitchen.bundles().catalogue().clone());
+    let upstreams = Upstreams::new(settings.upstream.clone(), &folder, bounds, archive, catalogue, room);
+    let upstreams = upstreams.map_err(anyhow::Error::msg)?;
+    kitchen.set_remote(Arc::new(upstreams.clone()));
+    Ok(Some(upstreams))
 }
 
 /// The bounds that a kitchen keeps.

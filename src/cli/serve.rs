@@ -20,6 +20,7 @@ use crate::http::{Limits, Listener, descriptors, server};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::origins::Repositories;
+use crate::upstream::Upstreams;
 use anyhow::{Context, bail};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -99,6 +100,8 @@ async fn serve(
     let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen, &archiver))));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
+    let upstreams = rooms::upstreams(settings, &kitchen)?;
+    let asked = upstreams.as_ref().map(Upstreams::start);
     let mut brigade = kitchen.start();
     let crew = archiver.start();
     if let Some(log) = settings.access_log.as_ref().filter(|_| settings.mode == Mode::Normal) {
@@ -157,7 +160,12 @@ async fn serve(
         let _ = told.send(());
         last_resort.end_after(settings.stop_grace);
         tokio::select! {
-            _ = async { tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace)) } => {}
+            _ = async {
+                if let Some(asked) = asked {
+                    asked.stop().await;
+                }
+                tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace))
+            } => {}
             () = either(&mut terminate, &mut interrupt) => {
                 tracing::warn!("stopped at once");
                 std::process::exit(STOPPED_AT_ONCE);

@@ -16,6 +16,7 @@ pub use span::Span;
 use crate::archiver::settings::Archiver;
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
+use crate::upstream::settings::Upstream;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -93,6 +94,14 @@ pub struct Settings {
     /// How often those are looked at; zero for never.
     #[serde(serialize_with = "text::span")]
     pub snapshot_interval: Duration,
+    /// Most bytes on disk of what upstreams gave.
+    #[serde(serialize_with = "text::size")]
+    pub upstream_max_size: u64,
+    /// How long an upstream is waited for.
+    #[serde(serialize_with = "text::span")]
+    pub upstream_timeout: Duration,
+    /// Things asked of upstreams at once.
+    pub upstream_at_once: usize,
     /// The access log of the web server in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<PathBuf>,
@@ -103,6 +112,9 @@ pub struct Settings {
     /// The server that `larder get` asks for a SWHID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// Vaults that are asked for what no archive here has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<Upstream>,
     /// Upstreams of archives.
     pub archiver: Archiver,
 }
@@ -145,6 +157,10 @@ impl Settings {
             origin_max_size: raw.origin_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),
             local_origins: local_origins(raw.local_origins.as_deref())?,
             snapshot_interval: raw.snapshot_interval.map_or(Duration::from_secs(2), |span| span.0),
+            upstream: Upstream::all(raw.upstream)?,
+            upstream_max_size: raw.upstream_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),
+            upstream_timeout: raw.upstream_timeout.map_or(Duration::from_hours(24), |span| span.0),
+            upstream_at_once: raw.upstream_at_once.unwrap_or(4),
             access_log: raw.access_log.map(|log| access_log(&log)).transpose()?,
             max_connections: raw.max_connections.unwrap_or(1024),
             max_connections_per_address: raw.max_connections_per_address.unwrap_or(256),
@@ -159,12 +175,16 @@ impl Settings {
         for (name, value) in [
             ("workers", self.workers),
             ("cook_threads", self.cook_threads),
+            ("upstream_at_once", self.upstream_at_once),
             ("max_connections", self.max_connections),
             ("max_connections_per_address", self.max_connections_per_address),
         ] {
             if value == 0 {
                 bail!("{name} must be at least 1");
             }
+        }
+        if self.upstream_at_once > 64 {
+            bail!("upstream_at_once must be at most 64");
         }
         if self.cook_threads > 256 || self.workers > 1024 {
             bail!("at most 1024 workers and 256 cook_threads");

@@ -4,6 +4,7 @@ use super::{Listen, Span, text};
 use crate::archiver::settings::RawArchiver;
 use crate::limits::{MinFree, Mode, Policy};
 use crate::origins::Transport;
+use crate::upstream::settings::RawUpstream;
 use anyhow::Context;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -121,6 +122,20 @@ pub struct Raw {
     /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 2s]
     #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, value_name = "TIME")]
     pub snapshot_interval: Option<Span>,
+    /// Vault that is asked for what no repository here has (https://archive.softwareheritage.org, or another
+    /// larder); may be given several times [default: none]
+    #[arg(long, env = "LARDER_UPSTREAM", global = true, value_name = "URL", value_delimiter = ',')]
+    #[serde(default)]
+    pub upstream: Vec<RawUpstream>,
+    /// Most bytes on disk of what those vaults gave [default: 16GiB]
+    #[arg(long, env = "LARDER_UPSTREAM_MAX_SIZE", global = true, value_name = "SIZE")]
+    pub upstream_max_size: Option<ByteSize>,
+    /// How long a vault is waited for [default: 1d]
+    #[arg(long, env = "LARDER_UPSTREAM_TIMEOUT", global = true, value_name = "TIME")]
+    pub upstream_timeout: Option<Span>,
+    /// Things asked of those vaults at once [default: 4]
+    #[arg(long, env = "LARDER_UPSTREAM_AT_ONCE", global = true, value_name = "N")]
+    pub upstream_at_once: Option<usize>,
     /// Access log of the web server in front, in larder's format; its hits are counted
     #[arg(long, env = "LARDER_ACCESS_LOG", global = true, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
@@ -177,6 +192,10 @@ impl Raw {
             origin_max_size: self.origin_max_size.or(below.origin_max_size),
             local_origins: self.local_origins.or(below.local_origins),
             snapshot_interval: self.snapshot_interval.or(below.snapshot_interval),
+            upstream: if self.upstream.is_empty() { below.upstream } else { self.upstream },
+            upstream_max_size: self.upstream_max_size.or(below.upstream_max_size),
+            upstream_timeout: self.upstream_timeout.or(below.upstream_timeout),
+            upstream_at_once: self.upstream_at_once.or(below.upstream_at_once),
             access_log: self.access_log.or(below.access_log),
             max_connections: self.max_connections.or(below.max_connections),
             max_connections_per_address: self.max_connections_per_address.or(below.max_connections_per_address),

@@ -42,6 +42,7 @@ mod query;
 pub mod range;
 mod ready;
 mod refused;
+mod ring;
 pub mod route;
 pub mod scrape;
 pub mod server;

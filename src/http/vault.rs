@@ -305,6 +305,9 @@ impl Vault {
 
     /// `POST /vault/:kind/:id[.:ext]`
     async fn cook(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+        if self.goes_in_a_ring(asked.headers, &key) {
+            return self.not_ordered(&OrderError::NotFound);
+        }
         let ordered = match self.kitchen.request(key).await {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
@@ -329,6 +332,9 @@ impl Vault {
     async fn status(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         if let Err(error) = self.kitchen.check_blocked(&key.id()) {
             return self.not_ordered(&error);
+        }
+        if self.goes_in_a_ring(asked.headers, &key) {
+            return self.not_ordered(&OrderError::NotFound);
         }
         let as_events = accept::names(asked.headers, "text/event-stream");
         let answer = async {
@@ -400,6 +406,8 @@ impl Vault {
     pub(super) fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {
         let progress =
             bundle.filter(|bundle| bundle.status == Status::Pending).and_then(|_| self.kitchen.progress(key));
-        status_body(key, bundle, progress, &self.base)
+        let waits = bundle.is_some_and(|bundle| bundle.status == Status::New);
+        let said = if waits { self.kitchen.remote().and_then(|remote| remote.said(key)) } else { None };
+        status_body(key, bundle, progress, &self.base).saying(said)
     }
 }

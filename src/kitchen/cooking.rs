@@ -3,12 +3,12 @@
 //! tried until it can.
 
 use super::recipe::{Bench, Unmade};
-use super::{Kitchen, MAX_NAMES, Running};
+use super::{Kitchen, MAX_NAMES, Running, Sought};
 use crate::archive::{Archive as _, Blocks as _, Met, NotingArchive};
 use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Failed, Finished};
 use crate::cook::{self, Control, CookError, Root};
-use crate::key::{BundleKey, Family, Flat, ObjectKind};
+use crate::key::{BundleKey, Family, Flat, ObjectKind, Sha1Git};
 use crate::metrics::CookOutcome;
 use crate::time::Timestamp;
 use std::cell::RefCell;
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long a worker with nothing to do sleeps at most: another process may have queued something.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// A cook whose objects are sought elsewhere looks for them so often, if it is not hastened.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How long to wait before the catalogue is tried again after it could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,6 +62,8 @@ enum Outcome {
     Settled(CookOutcome),
     Failed(Failure),
     GivenBack,
+    /// What it needs is sought elsewhere.
+    PutOff,
 }
 
 impl Outcome {
@@ -67,7 +72,7 @@ impl Outcome {
         match self {
             Self::Settled(outcome) => *outcome,
             Self::Failed(failure) => CookOutcome::Failed(failure.code),
-            Self::GivenBack => CookOutcome::GivenBack,
+            Self::GivenBack | Self::PutOff => CookOutcome::GivenBack,
         }
     }
 }
@@ -132,6 +137,7 @@ impl Kitchen {
             let written = match outcome {
                 Outcome::Settled(_) => return,
                 Outcome::GivenBack => self.0.catalogue.give_back(claim.clone()),
+                Outcome::PutOff => self.0.catalogue.put_off(claim.clone(), LOOK_AGAIN, Timestamp::now()),
                 Outcome::Failed(failure) => {
                     self.0.catalogue.fail(claim.clone(), failure.clone(), Timestamp::now()).map(|failed| match failed {
                         Failed::Retry(at) => tracing::warn!(%key, code = %failure.code, %at, "{}", failure.message),
@@ -170,11 +176,31 @@ impl Kitchen {
             match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
                 Ok(Some(Root::Directory(id))) => return self.hand_on(claim, &BundleKey::of_directory(id, flat)),
                 Ok(Some(Root::File(_))) => {}
-                Ok(None) => return absent(key),
-                Err(error) => return cook_failed(key, &error),
+                Ok(None) => return self.absent(key, &key.id()),
+                Err(error) => return self.cook_failed(key, &error),
             }
         }
         self.cook_file(claim, &control)
+    }
+
+    /// No archive here has the object.
+    fn absent(&self, key: BundleKey, missing: &Sha1Git) -> Outcome {
+        let failed = |code, message| Outcome::Failed(Failure { code, message });
+        match self.remote().map(|remote| remote.seek(&key, missing)) {
+            Some(Sought::Underway) => Outcome::PutOff,
+            Some(Sought::Troubled(why)) => failed(FailureCode::Io, format!("an upstream could not be asked: {why}")),
+            Some(Sought::Absent(why)) => {
+                failed(FailureCode::MissingObject, format!("no archive has {}, and no upstream: {why}", key.swhid()))
+            }
+            None => failed(FailureCode::MissingObject, format!("no archive has {}", key.swhid())),
+        }
+    }
+
+    fn cook_failed(&self, key: BundleKey, error: &CookError) -> Outcome {
+        match error {
+            CookError::Missing { id } if self.remote().is_some() => self.absent(key, id),
+            error => cook_failed(key, error),
+        }
     }
 
     /// A flat bundle of a revision or a release is another name of its directory's.
@@ -214,13 +240,13 @@ impl Kitchen {
         // What is blocked while this cook runs concerns it only if it has met that.
         let met = Arc::new(Met::default());
         met.insert(&key.id());
-        let archive = NotingArchive::new(&shared.archive, Arc::clone(&met));
+        let archive = NotingArchive::new(&*shared.archive, Arc::clone(&met));
         let bench = Bench { archive: &archive, scratch: shared.bundles.data(), room: &room, control };
         let cooked = match self.make(&key, &bench, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
-            Err(Unmade::Absent) => return absent(key),
+            Err(Unmade::Absent) => return self.absent(key, &key.id()),
             Err(Unmade::Catalogue(error)) => return not_written(key, &error),
-            Err(Unmade::Cook(error)) => return cook_failed(key, &error),
+            Err(Unmade::Cook(error)) => return self.cook_failed(key, &error),
         };
         drop(scratch);
         let sealed = match draft.seal() {
@@ -262,11 +288,6 @@ fn other_name(key: &BundleKey) -> Option<Flat> {
         Family::Flat(flat) => (key.kind() != ObjectKind::Directory).then_some(flat),
         Family::History(_) | Family::Raw => None,
     }
-}
-
-fn absent(key: BundleKey) -> Outcome {
-    let message = format!("no archive has {}", key.swhid());
-    Outcome::Failed(Failure { code: FailureCode::MissingObject, message })
 }
 
 fn cook_failed(key: BundleKey, error: &CookError) -> Outcome {

@@ -24,6 +24,7 @@ mod health;
 mod kit;
 mod ordering;
 mod recipe;
+mod remote;
 mod through;
 mod upkeep;
 mod waiting;
@@ -31,6 +32,7 @@ mod waiting;
 pub use brigade::Brigade;
 pub use health::Trouble;
 pub use ordering::{OrderError, Ordered, RETRY_FAILED_AFTER};
+pub use remote::{Remote, Sought};
 pub use through::{Stream, ThroughError};
 
 use crate::access::Touches;
@@ -85,7 +87,7 @@ pub struct Kitchen(Arc<Shared>);
 
 struct Shared {
     /// What every read goes through.
-    archive: BlockedArchive,
+    archive: Arc<BlockedArchive>,
     blocks: Arc<Blocklist>,
     bundles: Bundles,
     /// Of the same bundles: the queue, and what is blocked.
@@ -98,6 +100,8 @@ struct Shared {
     through: Arc<AtomicUsize>,
     room: Arc<Room>,
     absences: Absences,
+    /// Where objects are sought that no archive here has.
+    remote: OnceLock<Arc<dyn Remote>>,
     /// Places for requests that write the catalogue: see [`Kitchen::place_to_write`].
     writing: Arc<Semaphore>,
     health: Health,
@@ -147,7 +151,7 @@ impl Kitchen {
         let blocks = Arc::new(Blocklist::new(catalogue.clone()));
         let metrics = Metrics::default();
         let counted = Arc::new(CountedArchive::new(archive, metrics.reads()));
-        let archive = BlockedArchive::new(counted, Arc::clone(&blocks) as Arc<dyn Blocks>);
+        let archive = Arc::new(BlockedArchive::new(counted, Arc::clone(&blocks) as Arc<dyn Blocks>));
         let room = Arc::new(Room::new(bundles.clone(), limits.room));
         Self(Arc::new(Shared {
             archive,
@@ -160,6 +164,7 @@ impl Kitchen {
             through: Arc::default(),
             room,
             absences: Absences::new(),
+            remote: OnceLock::new(),
             writing: Arc::new(Semaphore::new(ordering::WRITING_AT_ONCE)),
             health: Health::default(),
             metrics,
@@ -248,6 +253,18 @@ impl Kitchen {
         self.0.absences.forget();
     }
 
+    /// Seeks elsewhere what no archive here has, from now on. Once only.
+    pub fn set_remote(&self, remote: Arc<dyn Remote>) {
+        // The first stays.
+        let _ = self.0.remote.set(remote);
+    }
+
+    /// Where objects are sought that no archive here has, if anywhere.
+    #[must_use]
+    pub fn remote(&self) -> Option<&dyn Remote> {
+        self.0.remote.get().map(|remote| &**remote)
+    }
+
     fn cook_timeout(&self) -> Duration {
         self.0.limits().cook_timeout
     }
@@ -255,7 +272,13 @@ impl Kitchen {
     /// Where objects come from.
     #[must_use]
     pub fn archive(&self) -> &dyn Archive {
-        &self.0.archive
+        &*self.0.archive
+    }
+
+    /// The same, to be kept: it follows [`Kitchen::set_archive`].
+    #[must_use]
+    pub fn shared_archive(&self) -> Arc<dyn Archive> {
+        Arc::clone(&self.0.archive) as _
     }
 
     /// What is counted of this kitchen and of those who work with it.

@@ -7,7 +7,7 @@
 //! wait for it and all others answer what only reads.
 
 use super::Kitchen;
-use crate::archive::{Archive as _, ArchiveError, Blocks as _, ObjectType};
+use crate::archive::{Archive as _, ArchiveError, Blocks as _};
 use crate::blocking::blocking;
 use crate::bundle::{FailureCode, Status};
 use crate::bundles;
@@ -151,12 +151,19 @@ impl Kitchen {
         {
             return Err(OrderError::Blocked { reason: None });
         }
+        let failed = known.as_ref().is_some_and(|bundle| bundle.status == Status::Failed);
         match known.map(|bundle| bundle.status) {
             Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Some(Ordered::Already(status))),
             Some(Status::Failed) | None => {}
         }
         if !self.is_known(key)? {
-            return Err(OrderError::NotFound);
+            match self.remote().and_then(|remote| remote.accepts(key)) {
+                // Nobody had it a moment ago, and its status says so.
+                None if failed && self.remote().is_some() => return Ok(Some(Ordered::Already(Status::Failed))),
+                None => return Err(OrderError::NotFound),
+                Some(false) => return Err(OrderError::QueueFull),
+                Some(true) => {}
+            }
         }
         shared.room.check().map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull => OrderError::NoRoom(error),
@@ -231,12 +238,7 @@ impl Kitchen {
             shared.absences.insert(asked, id, stamp, Instant::now());
             return Ok(false);
         };
-        let is = match header.object_type {
-            ObjectType::Blob => ObjectKind::Content,
-            ObjectType::Tree => ObjectKind::Directory,
-            ObjectType::Commit => ObjectKind::Revision,
-            ObjectType::Tag => ObjectKind::Release,
-        };
+        let is = header.object_type.kind();
         if is == asked { Ok(true) } else { Err(OrderError::OtherKind { asked, is }) }
     }
 }
@@ -257,7 +259,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Header;
+    use crate::archive::{Header, ObjectType};
     use crate::catalogue::Access;
     use crate::key::Swhid;
     use crate::kitchen::kit;

@@ -3,7 +3,7 @@
 
 use crate::archive::ObjectType;
 use crate::archive::snapshot::{MAX_MANIFEST, Manifest, Target};
-use crate::key::{ObjectKind, Sha1Git};
+use crate::key::Sha1Git;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a branch takes of a manifest beside its name, at most about.
@@ -111,7 +111,7 @@ impl Branches {
                     Target::Alias(target.clone())
                 }
                 Shown::Object(id) => {
-                    let found = type_of(id)?.map(|object_type| Target::Object(kind_of(object_type), *id));
+                    let found = type_of(id)?.map(|object_type| Target::Object(object_type.kind(), *id));
                     if found.is_none() {
                         drawn.missing.insert(*id);
                     }
@@ -121,15 +121,6 @@ impl Branches {
             drawn.manifest.insert(name, target);
         }
         Ok(drawn)
-    }
-}
-
-fn kind_of(object_type: ObjectType) -> ObjectKind {
-    match object_type {
-        ObjectType::Blob => ObjectKind::Content,
-        ObjectType::Tree => ObjectKind::Directory,
-        ObjectType::Commit => ObjectKind::Revision,
-        ObjectType::Tag => ObjectKind::Release,
     }
 }
 

@@ -1,5 +1,5 @@
-//! The Archiver through TCP: against a real hgweb, against an upstream that misbehaves in every way
-//! that is known, with regions that come and go, and killed at any instant.
+//! What larder fetches from other servers. The Archiver through TCP: against a real hgweb, against an upstream that misbehaves in every way
+//! that is known, with regions that come and go, and killed at any instant. A vault as upstream (`vaults.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -21,6 +21,7 @@ mod seed;
 mod tasks;
 mod uploads;
 mod upstream;
+mod vaults;
 
 use common::client::Answer;
 use common::server::Server;

@@ -15,7 +15,7 @@ pub use flat::{FlatError, check_flat};
 pub use hash::{Collision, Hasher, hash};
 pub use tree::{EntryKind, TreeEntries, TreeEntry, TreeError, tree_entries};
 
-use crate::key::Sha1Git;
+use crate::key::{ObjectKind, Sha1Git};
 use std::fmt;
 
 /// The type of a git object (`gitglossary(7)`, "object type").
@@ -40,6 +40,17 @@ impl ObjectType {
             Self::Tree => "tree",
             Self::Commit => "commit",
             Self::Tag => "tag",
+        }
+    }
+
+    /// The kind of which it is an object.
+    #[must_use]
+    pub const fn kind(self) -> ObjectKind {
+        match self {
+            Self::Blob => ObjectKind::Content,
+            Self::Tree => ObjectKind::Directory,
+            Self::Commit => ObjectKind::Revision,
+            Self::Tag => ObjectKind::Release,
         }
     }
 }
