@@ -6,7 +6,7 @@
 //! | layer | rooms | rule |
 //! |---|---|---|
 //! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
-//! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, join, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `bundles` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
 //! | 4 | `blocking` `kitchen` `archiver` `upstream` `get` | tokio from here up |

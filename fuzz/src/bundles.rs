@@ -1,9 +1,9 @@
 //! Whole files from strangers: bundles that `verify` reads, archives of other forges. Reading ends, in
 //! bounded memory, with an id or with what is wrong.
 
-use flate2::{Compress, Compression, FlushCompress};
 use larder::archiver::structure::{Packing, read_tar, read_zip};
 use larder::archiver::tree::Top;
+use larder::cook::deflate::{Deflater, End, Level};
 use larder::verify::{self, History, VerifyError};
 use std::fs::File;
 use std::io::Write;
@@ -86,10 +86,9 @@ fn is_whole(found: Result<History, VerifyError>) -> bool {
 
 /// The gzip member that larder makes of a stream of at most one unit.
 fn deflated(stream: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(2 * stream.len() + 1000);
-    if !stream.is_empty() {
-        let mut encoder = Compress::new(Compression::new(6), false);
-        encoder.compress_vec(stream, &mut body, FlushCompress::Full).expect("because there is room for it");
+    let (mut body, mut deflater) = (Vec::new(), Deflater::new(Level::Gzip));
+    for unit in stream.chunks(1 << 20) {
+        deflater.deflate(unit, End::Flush, &mut body).expect("because the encoder is right");
     }
     body.extend_from_slice(&[3, 0]);
     let length = u32::try_from(stream.len()).expect("because an input is short");

@@ -4,6 +4,7 @@
 
 mod bundles;
 mod delta;
+mod join;
 mod names;
 mod objects;
 mod pack;
@@ -12,7 +13,7 @@ mod pack;
 pub type Body = fn(&[u8]) -> bool;
 
 /// All targets by name, one of `fuzz_targets/` each.
-pub const TARGETS: [(&str, Body); 18] = [
+pub const TARGETS: [(&str, Body); 19] = [
     ("access_log", names::access_log),
     ("archive", bundles::archive),
     ("bundle", bundles::bundle),
@@ -20,6 +21,7 @@ pub const TARGETS: [(&str, Body); 18] = [
     ("etag", names::etag),
     ("gitfast", bundles::gitfast),
     ("history", bundles::history),
+    ("join", join::join),
     ("key", names::key),
     ("manifest", objects::manifest),
     ("pack", pack::pack),

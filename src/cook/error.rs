@@ -1,6 +1,7 @@
 //! Why a cook failed, and what of it a client may be told. Knows neither HTTP nor the catalogue.
 
 use super::control::Reason;
+use super::join::Miscoded;
 use crate::archive::ArchiveError;
 use crate::bundle::{Failure, FailureCode};
 use crate::key::Sha1Git;
@@ -68,6 +69,9 @@ pub enum CookError {
     /// The system has no thread left for it.
     #[error("no thread can be started: {0}")]
     NoThread(io::Error),
+    /// An encoder's bytes do not inflate to what it was given: a bug, in a library or in the machine.
+    #[error(transparent)]
+    Miscoded(#[from] Miscoded),
     /// A thread of the cook panicked: a bug, here or in a library.
     #[error("a thread of the cook panicked")]
     Panicked,
@@ -89,6 +93,7 @@ impl CookError {
             Self::Output(cause) => (io_code(cause), format!("the bundle could not be written: {}", cause.kind())),
             Self::Cancelled(Reason::Timeout) => (FailureCode::Timeout, self.to_string()),
             Self::Cancelled(Reason::Stop) => return None,
+            Self::Miscoded(_) => (FailureCode::Io, self.to_string()),
             Self::NoThread(cause) => (FailureCode::Io, format!("no thread could be started: {}", cause.kind())),
             Self::Panicked => (FailureCode::Io, "the cook broke off because of an internal error".to_owned()),
         };

@@ -7,6 +7,7 @@ use super::deflate::{Deflater, End, Level};
 use super::directory::Directory;
 use super::error::CookError;
 use super::gzip;
+use super::join::Miscoded;
 use super::pipeline::Made;
 use super::segment::{Cutter, Job};
 use super::tarball::Member;
@@ -83,16 +84,16 @@ impl Coder {
     }
 
     /// Writes the coded `unit` to the empty `out` and gives its CRC-32, where the format has one.
-    pub(super) fn code(&mut self, unit: &[u8], end: End, out: &mut Vec<u8>) -> u32 {
+    pub(super) fn code(&mut self, unit: &[u8], end: End, out: &mut Vec<u8>) -> Result<u32, Miscoded> {
         match self {
             Self::Plain => out.extend_from_slice(unit),
             Self::Deflate(deflater) => {
-                deflater.deflate(unit, end, out);
-                return crc32fast::hash(unit);
+                deflater.deflate(unit, end, out)?;
+                return Ok(crc32fast::hash(unit));
             }
             Self::Frame(framer) => framer.frame(unit, out),
         }
-        0
+        Ok(0)
     }
 }
 

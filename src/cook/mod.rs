@@ -3,19 +3,20 @@
 //!
 //! A cook goes [`root`] (which directory?), then [`cook`]: the walk (`flat`) turns the tree into
 //! members (`tarball`, `zip`), cuts them into units (`segment`, `batch`), and the pipeline
-//! (`pipeline`, `worker`) reads, codes (`deflate`, `zstandard`) and writes the units in order. What
+//! (`pipeline`, `worker`) reads, codes (`deflate` with `join`, `zstandard`) and writes the units in order. What
 //! differs between formats is in `form`. A content ([`raw`]) is streamed as it is. Knows no store,
 //! catalogue or clock: it writes to whatever it is given and looks at its [`Control`].
 
 mod batch;
 pub mod control;
-pub(crate) mod deflate;
+pub mod deflate;
 mod directory;
 mod error;
 mod flat;
 mod form;
 pub(crate) mod gzip;
 pub mod history;
+pub mod join;
 mod measure;
 mod pipeline;
 pub mod proof;

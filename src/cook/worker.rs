@@ -98,7 +98,7 @@ impl<'a> Worker<'a> {
             }
             Body::Content(id) => {
                 read(&mut *self.reader, id, entry.size, &mut self.content)?;
-                self.maker.coder.code(&self.content, End::Finish, coded)
+                self.maker.coder.code(&self.content, End::Finish, coded)?
             }
         };
         let figures = Figures { crc, packed: coded.len() as u64 };
@@ -187,8 +187,11 @@ impl Maker<'_> {
             return other;
         }
         let end = if matches!(role, Some(Role::Last)) { End::Finish } else { End::Flush };
-        let crc = self.coder.code(&bytes, end, &mut other);
-        self.pipeline.put(index, Ok(Made { bytes: other, raw, len, crc, role }));
+        let made = match self.coder.code(&bytes, end, &mut other) {
+            Ok(crc) => Ok(Made { bytes: other, raw, len, crc, role }),
+            Err(error) => Err(error.into()),
+        };
+        self.pipeline.put(index, made);
         bytes.clear();
         bytes
     }

@@ -232,6 +232,7 @@ fn not_proven(error: &CookError) -> Response<Body> {
         | CookError::Hostile { .. }
         | CookError::Output(_)
         | CookError::Cancelled(_)
+        | CookError::Miscoded(_)
         | CookError::Panicked => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "corrupt_object", failure.message),
     }
     .response()

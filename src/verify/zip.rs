@@ -233,7 +233,7 @@ impl Zip<'_> {
     fn recode(&mut self, unit: &[u8], how: End, end: u64) -> Result<(), VerifyError> {
         let mut coded = std::mem::take(&mut self.coded);
         coded.clear();
-        self.deflater.deflate(unit, how, &mut coded);
+        self.deflater.deflate(unit, how, &mut coded).map_err(|_| VerifyError::Encoding)?;
         let fits = self.at + coded.len() as u64 <= end;
         if !fits || read(self.file, self.at, coded.len())? != coded {
             return Err(VerifyError::Encoding);

@@ -1,7 +1,9 @@
 //! What the fuzz targets start from: small real inputs, cooked from the fixtures, and words by hand.
 
 use crate::common::fixtures::fixture;
+use flate2::Compression;
 use flate2::read::MultiGzDecoder;
+use flate2::write::DeflateEncoder;
 use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::archive::{Archive, Reader};
@@ -46,6 +48,7 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("etag", ["*", "\"x\", W/\"6553f100-123\"", "\"6553f100-123\""].map(Vec::from).to_vec()),
         ("gitfast", vec![stream("base"), stream("merge"), signed(&stream("merge"))]),
         ("history", [Format::GitTar, Format::Bundle].map(|format| plain.history(&head, format)).to_vec()),
+        ("join", deflated()),
         ("key", vec![format!("directory/{v1}.tar.gz").into(), format!("swh:1:rel:{v1}").into()]),
         ("manifest", vec![manifest.encode()]),
         ("pack", packs()),
@@ -70,6 +73,18 @@ pub(crate) fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("zip", vec![zip]),
         ("zst", vec![tar_zst]),
     ])
+}
+
+/// Streams of stored blocks, of fixed codes, of codes of their own, and of several blocks.
+fn deflated() -> Vec<Vec<u8>> {
+    let text: Vec<u8> = (0..9000_u32).flat_map(|n| format!("{} {}\n", n * n % 977, n % 31).into_bytes()).collect();
+    [(0, &text[..50_000]), (6, b"a, a, a"), (6, &text[..600]), (1, &text), (6, &text), (6, b"")]
+        .map(|(level, plain)| {
+            let mut stream = DeflateEncoder::new(Vec::new(), Compression::new(level));
+            stream.write_all(plain).unwrap();
+            stream.finish().unwrap()
+        })
+        .to_vec()
 }
 
 /// A fixture and its objects.

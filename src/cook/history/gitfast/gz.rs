@@ -12,6 +12,7 @@
 use crate::cook::control::Control;
 use crate::cook::deflate::{Deflater, End, Level};
 use crate::cook::error::CookError;
+use crate::cook::join::Miscoded;
 use crate::cook::{gzip, threads};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -59,7 +60,7 @@ pub(super) fn write<T: Send>(
 /// A unit, and the place where it is awaited.
 struct Raw {
     bytes: Vec<u8>,
-    place: SyncSender<Made>,
+    place: SyncSender<Result<Made, Miscoded>>,
 }
 
 struct Made {
@@ -76,7 +77,7 @@ pub(super) struct Units<'a> {
     max_size: u64,
     control: &'a Control,
     to_work: Sender<Raw>,
-    to_places: SyncSender<Receiver<Made>>,
+    to_places: SyncSender<Receiver<Result<Made, Miscoded>>>,
     /// Why nothing more is taken, when it is not the writer's fault.
     halt: Option<CookError>,
 }
@@ -138,23 +139,24 @@ fn deflate(work: &Mutex<Receiver<Raw>>) {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Raw { bytes, place }) = next else { return };
         let mut unit = Vec::new();
-        deflater.deflate(&bytes, End::Flush, &mut unit);
+        let done = deflater.deflate(&bytes, End::Flush, &mut unit);
         // Nobody waits for it when the writer has stopped.
-        let _ = place.send(Made { unit, length: bytes.len() as u64, crc: crc32fast::hash(&bytes) });
+        let made = done.map(|()| Made { unit, length: bytes.len() as u64, crc: crc32fast::hash(&bytes) });
+        let _ = place.send(made);
     }
 }
 
 /// Writes the header and the units; their sum. Takes `places` so that they close when it
 /// stops.
 fn write_units(
-    places: Receiver<Receiver<Made>>,
+    places: Receiver<Receiver<Result<Made, Miscoded>>>,
     out: &mut dyn Write,
     control: &Control,
 ) -> Result<gzip::Sum, CookError> {
     let mut sum = gzip::Sum::default();
     out.write_all(&gzip::HEADER).map_err(CookError::Output)?;
     for place in places {
-        let made = place.recv().map_err(|_| CookError::Panicked)?;
+        let made = place.recv().map_err(|_| CookError::Panicked)??;
         out.write_all(&made.unit).map_err(CookError::Output)?;
         sum.add(made.crc, made.length);
         control.add_done(made.length);
