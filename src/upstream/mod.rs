@@ -283,8 +283,8 @@ impl Upstreams {
                 (ObjectKind::Directory, _) => return visit.directory(&swhid.id).await,
                 (ObjectKind::Snapshot, _) => return self.history(visit, swhid).await,
                 (ObjectKind::Revision | ObjectKind::Release, Some(found)) => Some(found),
-                (ObjectKind::Revision, None) => visit.revision(&swhid.id).await?,
-                (ObjectKind::Release, None) => visit.release(&swhid.id).await?,
+                (ObjectKind::Revision, None) => or_whole(visit.revision(&swhid.id).await)?,
+                (ObjectKind::Release, None) => or_whole(visit.release(&swhid.id).await)?,
             };
             // What cannot be made of its JSON comes with all its history.
             let Some(found) = found else { return visit.history(&swhid).await };
@@ -420,6 +420,14 @@ impl Remote for Upstreams {
             self.jobs().via.put(*key, hops.join(", "));
         }
         true
+    }
+}
+
+/// A larder that has to ask others itself has it when it is asked for all of it.
+fn or_whole(found: Result<Option<Vec<u8>>, Trouble>) -> Result<Option<Vec<u8>>, Trouble> {
+    match found {
+        Err(Trouble::Absent(_)) => Ok(None),
+        found => found,
     }
 }
 

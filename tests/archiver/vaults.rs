@@ -390,3 +390,67 @@ fn killed_while_a_vault_cooks_and_gives_every_order_ends() {
     let (code, said) = larder.run(&["fsck", "--deep"]);
     assert_eq!(code, 0, "seed {seed}: {said}");
 }
+
+/// A larder on a port that is known before it starts.
+fn at(port: u16, data: &Path, settings: &str) -> Server {
+    let config = data.join("larder.toml");
+    std::fs::write(&config, settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.arg("serve").arg("--data").arg(data).arg("--config").arg(config).args(["--min-free", "1MiB"]);
+    command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+    command.env_remove("LARDER_CONFIG").env("LARDER_LOG", "warn").stdout(std::process::Stdio::piped());
+    Server::spawn(command)
+}
+
+fn behind(address: &str) -> String {
+    format!("[[upstream]]\nurl = \"http://{address}\"\nprivate_addresses = true\n")
+}
+
+#[test]
+fn larders_in_a_row_give_the_same_bytes() {
+    let (fixture, _) = repository();
+    let last = Larder::over("", &[&fixture.path]);
+    let middle = Larder::start(&behind(&last.server.address));
+    let first = Larder::start(&behind(&middle.server.address));
+    let (root, head, tag) = (fixture.id("root").id, fixture.id("head").id, fixture.id("annotated").id);
+    for key in [format!("directory/{root}.tar.gz"), format!("release/{tag}.zip"), format!("revision/{head}.tar.zst")] {
+        assert!(bytes(&first.server, &key) == bytes(&last.server, &key), "{key}");
+    }
+    for key in [format!("revision/{head}.git.tar"), format!("release/{tag}.bundle")] {
+        bytes(&first.server, &key);
+        let url = format!("http://{}/vault/{key}", first.server.address);
+        let out = first.data.path().join("got");
+        let (code, said) = first.run(&["get", &url, "-o", out.to_str().unwrap()]);
+        assert_eq!(code, 0, "{key}: {said}");
+        std::fs::remove_file(out).unwrap();
+    }
+}
+
+#[test]
+fn larders_in_a_ring_give_what_one_has_and_end_what_none_has() {
+    let (fixture, _) = repository();
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap()];
+    // Free a moment ago, all three at once.
+    let ports = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = ports.map(|listener| listener.local_addr().unwrap().port());
+    let ring: Vec<Server> = (0..3)
+        .map(|n| {
+            let git = if n == 2 { format!("git = [{:?}]\n", fixture.path) } else { String::new() };
+            at(ports[n], folders[n].path(), &(git + &behind(&format!("127.0.0.1:{}", ports[(n + 1) % 3]))))
+        })
+        .collect();
+    let nobody = "revision/0123456789012345678901234567890123456789.git.tar";
+    let told = ring[0].cook(nobody);
+    assert_eq!((&told["status"], &told["error"]["code"]), (&json!("failed"), &json!("missing-object")), "{told}");
+    // The last has it.
+    let there = format!("revision/{}.git.tar", fixture.id("head").id);
+    assert_eq!(ring[0].cook(&there)["status"], "done");
+    // All ask for the same at once.
+    let nobody = "directory/0123456789012345678901234567890123456789";
+    for server in &ring {
+        assert_eq!(server.post(&format!("/vault/{nobody}")).status, 201);
+    }
+    for server in &ring {
+        assert_eq!(server.settled(nobody)["status"], "failed");
+    }
+}

@@ -74,7 +74,11 @@ impl Vault {
     async fn swh_status(&self, call: &Call<'_>, named: Named) -> Result<Response<Body>, Wrong> {
         let key = named.key;
         self.kitchen.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
-        let bundle = self.look_up(key).await.map_err(|error| self.swh_wrong(&error))?;
+        let bundle = if self.goes_in_a_ring(call.headers, &key) {
+            None
+        } else {
+            self.look_up(key).await.map_err(|error| self.swh_wrong(&error))?
+        };
         if bundle.is_none() && self.kitchen.mode() == Mode::PassThrough && self.swh_could_cook(key).await? {
             return Ok(self.swh_said(call, named, None));
         }
@@ -93,6 +97,9 @@ impl Vault {
             Mode::ReadOnly => return self.swh_status(call, named).await,
             Mode::PassThrough if self.swh_could_cook(key).await? => return Ok(self.swh_said(call, named, None)),
             Mode::PassThrough => return Err(not_found(&key)),
+        }
+        if self.goes_in_a_ring(call.headers, &key) {
+            return Err(not_found(&key));
         }
         let ordered = match self.kitchen.request(key).await {
             Ok(ordered) => ordered,
