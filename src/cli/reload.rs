@@ -61,8 +61,9 @@ fn keep_what_is_fixed(current: &Settings, mut next: Settings) -> (Settings, Vec<
         };
     }
     fixed! {
-        data listen metrics_listen root_path mode access_log stop_grace max_connections max_connections_per_address
-        archiver upstream upstream_max_size upstream_timeout upstream_at_once
+        data listen metrics_listen root_path mode local_origins access_log stop_grace
+        max_connections max_connections_per_address archiver
+        upstream upstream_max_size upstream_timeout upstream_at_once
     }
     (next, kept)
 }

@@ -16,7 +16,7 @@ use crate::config::{Listen, Settings};
 use crate::http::archiver::Endpoints;
 use crate::http::scrape::Scrape;
 use crate::http::vault::Vault;
-use crate::http::{Limits, Listener, descriptors, server};
+use crate::http::{Limits, Listener, Names, descriptors, server};
 use crate::kitchen::Kitchen;
 use crate::limits::Mode;
 use crate::origins::Repositories;
@@ -190,7 +190,8 @@ fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen, archiver: &Ar
     let base = base(settings, address);
     let endpoints = Endpoints::new(archiver.clone(), kitchen.clone(), base.clone());
     let vault = Vault::new(kitchen.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
-    let vault = vault.run_by(settings.public_url.clone());
+    let names = Names { local_origins: settings.local_origins.clone(), cook: settings.cook_by_name };
+    let vault = vault.run_by(settings.public_url.clone()).with_names(names);
     match settings.metrics_listen {
         None => vault.with_metrics(Scrape::new(kitchen.clone(), archiver.clone())),
         Some(_) => vault,

@@ -91,6 +91,8 @@ pub struct Settings {
     pub origin_max_size: u64,
     /// What the URLs of repositories under `git` begin with.
     pub local_origins: String,
+    /// Whether a GET of `/archive` orders what is not there.
+    pub cook_by_name: bool,
     /// How often those are looked at; zero for never.
     #[serde(serialize_with = "text::span")]
     pub snapshot_interval: Duration,
@@ -156,6 +158,7 @@ impl Settings {
             origin_timeout: raw.origin_timeout.map_or(Duration::from_hours(1), |span| span.0),
             origin_max_size: raw.origin_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),
             local_origins: local_origins(raw.local_origins.as_deref())?,
+            cook_by_name: raw.cook_by_name.unwrap_or(false),
             snapshot_interval: raw.snapshot_interval.map_or(Duration::from_secs(2), |span| span.0),
             upstream: Upstream::all(raw.upstream)?,
             upstream_max_size: raw.upstream_max_size.unwrap_or(ByteSize::gib(16)).as_u64(),

@@ -119,6 +119,17 @@ pub struct Raw {
     /// What the URLs of repositories under --git begin with [default: local:]
     #[arg(long, env = "LARDER_LOCAL_ORIGINS", global = true, value_name = "URL")]
     pub local_origins: Option<String>,
+    /// A GET of /archive orders what is not there, and waits for it, as the archive of a forge does [default: false]
+    #[arg(
+        long,
+        env = "LARDER_COOK_BY_NAME",
+        global = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub cook_by_name: Option<bool>,
     /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 2s]
     #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, value_name = "TIME")]
     pub snapshot_interval: Option<Span>,
@@ -191,6 +202,7 @@ impl Raw {
             origin_timeout: self.origin_timeout.or(below.origin_timeout),
             origin_max_size: self.origin_max_size.or(below.origin_max_size),
             local_origins: self.local_origins.or(below.local_origins),
+            cook_by_name: self.cook_by_name.or(below.cook_by_name),
             snapshot_interval: self.snapshot_interval.or(below.snapshot_interval),
             upstream: if self.upstream.is_empty() { below.upstream } else { self.upstream },
             upstream_max_size: self.upstream_max_size.or(below.upstream_max_size),

@@ -5,7 +5,7 @@
 //! wait; `swh` is the API of Software Heritage, and `cors` lets pages of other origins read it. `server` takes connections, `io` is their sockets, `watch` says when one has to end, `exchange` is one request
 //! on it.
 //!
-//! `page` is what a person with a browser sees; it is the only room that makes HTML.
+//! `named` finds bundles by what people call them. `page` is what a person with a browser sees; it is the only room that makes HTML.
 //!
 //! What clients can make the server hold is bounded here: connections at the `gate`, bytes by `held`, files by
 //! `descriptors`, streams, waiting requests and large answers by `places` and `large`; `give_back` is for after.
@@ -26,10 +26,12 @@ mod file_body;
 mod gate;
 mod give_back;
 mod held;
+mod help;
 mod hot;
 mod io;
 mod large;
 mod list;
+mod named;
 pub mod origins;
 pub mod page;
 mod pages;
@@ -54,4 +56,5 @@ mod watch;
 
 pub use held::HeldLimits;
 pub use io::{Listener, Peer};
+pub use named::Names;
 pub use watch::Limits;

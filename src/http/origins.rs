@@ -204,14 +204,14 @@ enum Proven {
 }
 
 /// An origin by its URL, however it is written.
-fn find(catalogue: &Catalogue, url: &str) -> Result<Option<Origin>, CatalogueError> {
+pub(super) fn find(catalogue: &Catalogue, url: &str) -> Result<Option<Origin>, CatalogueError> {
     match (catalogue.origin(url)?, Remote::parse(url)) {
         (None, Ok(remote)) if remote.as_str() != url => catalogue.origin(remote.as_str()),
         (found, _) => Ok(found),
     }
 }
 
-fn no_such_origin() -> Response<Body> {
+pub(super) fn no_such_origin() -> Response<Body> {
     Problem::new(StatusCode::NOT_FOUND, "no_such_origin", "no repository of this URL is known").response()
 }
 

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::problem::Problem;
 use super::static_file::{self, Meta};
 use super::vault::Vault;
-use crate::bundle::FailureCode;
+use crate::bundle::{Failure, FailureCode};
 use crate::key::BundleKey;
 use crate::kitchen::{OrderError, ThroughError};
 use hyper::{Method, Response, StatusCode, Version};
@@ -55,22 +55,23 @@ impl Vault {
                 .retry_after(BUSY_RETRY)
                 .response(),
             ThroughError::Order(error) => self.not_ordered(error),
-            ThroughError::Failed(failure) => {
-                let status = match failure.code {
-                    FailureCode::Blocked => return self.not_ordered(&OrderError::Blocked { reason: None }),
-                    FailureCode::HostileTree
-                    | FailureCode::TooLarge
-                    | FailureCode::CorruptObject
-                    | FailureCode::NotRepresentable => StatusCode::UNPROCESSABLE_ENTITY,
-                    FailureCode::MissingObject => StatusCode::NOT_FOUND,
-                    FailureCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                    FailureCode::NoSpace | FailureCode::Io | FailureCode::Interrupted => {
-                        StatusCode::INTERNAL_SERVER_ERROR
-                    }
-                };
-                Problem::new(status, failure.code.as_str(), failure.message.clone()).response()
-            }
+            ThroughError::Failed(failure) => self.failed(failure),
         }
+    }
+
+    /// Why there is no bundle, to who has waited for it.
+    pub(super) fn failed(&self, failure: &Failure) -> Response<Body> {
+        let status = match failure.code {
+            FailureCode::Blocked => return self.not_ordered(&OrderError::Blocked { reason: None }),
+            FailureCode::HostileTree
+            | FailureCode::TooLarge
+            | FailureCode::CorruptObject
+            | FailureCode::NotRepresentable => StatusCode::UNPROCESSABLE_ENTITY,
+            FailureCode::MissingObject => StatusCode::NOT_FOUND,
+            FailureCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            FailureCode::NoSpace | FailureCode::Io | FailureCode::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, failure.code.as_str(), failure.message.clone()).response()
     }
 }
 

@@ -36,6 +36,15 @@ pub struct Question {
     pub path: Option<TreePath>,
 }
 
+/// A bundle that is asked for by a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wished {
+    /// Of which repository, and of what in it.
+    pub question: Question,
+    /// In which format.
+    pub format: Option<Format>,
+}
+
 /// How a bundle is to be saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedAs {
@@ -161,6 +170,25 @@ pub(super) fn question(query: Option<&str>) -> Result<Question, RouteError> {
     }
     let origin = origin.ok_or(RouteError::Query("origin is missing: the URL of a known repository"))?;
     Ok(Question { origin, reference, path })
+}
+
+/// What is asked for by `/archive`: a question without a path, and a format.
+pub(super) fn wished(query: Option<&str>) -> Result<Wished, RouteError> {
+    const WHAT: RouteError = RouteError::Query("the parameters of archive are origin, ref and format");
+    let (formats, rest): (Vec<&str>, Vec<&str>) =
+        query.unwrap_or_default().split('&').partition(|pair| pair.starts_with("format="));
+    let question = question(Some(&rest.join("&"))).map_err(|error| match error {
+        RouteError::Query(_) if rest.iter().any(|pair| !pair.starts_with("origin=") && !pair.starts_with("ref=")) => {
+            WHAT
+        }
+        error => error,
+    })?;
+    let format = match formats[..] {
+        [] => None,
+        [format] => Some(Format::from_spelling(&format["format=".len()..])?),
+        _ => return Err(WHAT),
+    };
+    if question.path.is_some() { Err(WHAT) } else { Ok(Wished { question, format }) }
 }
 
 /// The longest name of a ref that is looked up, in bytes.

@@ -2,7 +2,8 @@
 //! the only place that reads a target. What is not one of these never reaches a file name.
 
 pub use super::page::{Place, Search};
-pub use super::query::{MAX_PAGE, Origins, Page, Question, SavedAs, Visits, cursor};
+pub use super::query::{MAX_PAGE, Origins, Page, Question, SavedAs, Visits, Wished, cursor};
+pub use super::spelled::NamedPath;
 use super::{query, spelled};
 use crate::key::{BundleKey, ObjectKind, ParseError, Sha1Git};
 use hyper::Method;
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 pub enum Route {
     /// `GET, HEAD /vault/:kind/:id[.:ext][?filename=][&type=]`: the bundle, and how it is to be saved
     Bundle(BundleKey, SavedAs),
-    /// `POST /vault/:kind/:id[.:ext]`
+    /// `POST /vault/:kind/:id[.:ext][?filename=][&type=]`
     Cook(BundleKey),
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
     Status(BundleKey),
@@ -28,6 +29,10 @@ pub enum Route {
     Origins(Origins),
     /// `GET, HEAD /origins?url=&limit=&cursor=`
     Visits(Visits),
+    /// `GET, HEAD /archive?origin=&ref=&format=`
+    Named(Wished),
+    /// `GET, HEAD /archive/:repository/:name`: the path of an origin, and `<ref>.<ext>`
+    NamedPath(NamedPath),
     /// `GET, HEAD /archiver/status/:task`
     Task(String),
     /// `GET, HEAD /archiver/:source/...`: the parts of the path below `/archiver/`. What methods it
@@ -39,7 +44,7 @@ pub enum Route {
     Index(Option<Search>),
     /// `GET, HEAD /browse/:swhid[?format=&from=]`
     Browse(Box<Place>),
-    /// `POST /browse/:swhid[?format=]`: an order by a form
+    /// `POST /browse/:swhid[?format=&from=]`: an order by a form
     Order(Box<Place>),
     /// `GET, HEAD /static/:version/:name`
     Asset(String, String),
@@ -51,6 +56,8 @@ pub enum Route {
     Metrics,
     /// `GET, HEAD /robots.txt`
     Robots,
+    /// `GET, HEAD /openapi.json`
+    OpenApi,
 }
 
 impl Route {
@@ -66,6 +73,7 @@ impl Route {
             Self::Resolve(_) => "resolve",
             Self::Origins(_) => "origins",
             Self::Visits(_) => "visits",
+            Self::Named(_) | Self::NamedPath(_) => "archive",
             Self::Task(_) => "archiver-task",
             Self::Archive(_) => "archiver",
             Self::Elsewhere(_) => "elsewhere",
@@ -77,6 +85,7 @@ impl Route {
             Self::Ready => "readyz",
             Self::Metrics => "metrics",
             Self::Robots => "robots",
+            Self::OpenApi => "openapi",
         }
     }
 }
@@ -152,6 +161,7 @@ fn plain(method: &Method, segments: &[&str], query: Option<&str>) -> Result<Rout
         ["readyz"] => bare(Route::Ready),
         ["metrics"] => bare(Route::Metrics),
         ["robots.txt"] => bare(Route::Robots),
+        ["openapi.json"] => bare(Route::OpenApi),
         ["origins"] => read_only(method, || {
             Ok(match query::origins(query)? {
                 Ok(origins) => Route::Origins(origins),
@@ -159,6 +169,11 @@ fn plain(method: &Method, segments: &[&str], query: Option<&str>) -> Result<Rout
             })
         }),
         ["vault", "resolve"] => read_only(method, || Ok(Route::Resolve(query::question(query)?))),
+        ["archive"] => read_only(method, || Ok(Route::Named(query::wished(query)?))),
+        ["archive", ref path @ .., last] if !path.is_empty() => read_only(method, || {
+            let route = Route::NamedPath(NamedPath::parse(path, last)?);
+            query::none(query).map(|()| route)
+        }),
         ["archiver", "status", ref id @ ..] if !id.is_empty() => Ok(Route::Task(id.join("/"))),
         ["archiver", ref path @ ..] => Ok(Route::Archive(path.iter().map(|&part| part.to_owned()).collect())),
         ["vault", kind] => read_only(method, || Ok(Route::List(query::page(kind.parse()?, query)?))),

@@ -1,7 +1,38 @@
 //! Paths as people write them: git's words for kinds, ids in capitals, `.tgz`, SWHIDs with their qualifiers. Each is
 //! sent on to the one path that larder, its links, its files and nginx know. Pure.
 
-use crate::key::{BundleKey, ObjectKind, ParseError, Sha1Git, Swhid};
+use crate::key::{BundleKey, Format, ObjectKind, ParseError, Sha1Git, Swhid};
+
+/// A bundle named as the archives of a forge are: the path of a repository, and behind it a branch, a tag or an id with
+/// the format as its extension. Where one ends and the other begins the path does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPath {
+    /// At least two.
+    parts: Vec<String>,
+    /// Of the bundle.
+    pub format: Format,
+}
+
+impl NamedPath {
+    /// The most parts of a path that is looked for.
+    const MAX_PARTS: usize = 16;
+
+    /// Reads the parts before the last one, and that.
+    pub(super) fn parse(before: &[&str], last: &str) -> Result<Self, ParseError> {
+        let dots = last.match_indices('.');
+        let found = dots.filter_map(|(dot, _)| Some((&last[..dot], Format::from_spelling(&last[dot + 1..]).ok()?)));
+        // The longest extension, for `x.tar.gz` ends in one of gzip's too.
+        let (name, format) = found.into_iter().next().ok_or(ParseError::Format)?;
+        let parts: Vec<String> = before.iter().chain(&[name]).map(|&part| part.to_owned()).collect();
+        let legal = parts.len() <= Self::MAX_PARTS && parts.iter().all(|part| !part.is_empty() && !part.contains('\0'));
+        if legal { Ok(Self { parts, format }) } else { Err(ParseError::Key) }
+    }
+
+    /// Every path of a repository and name behind it that this may be, the longest path first.
+    pub fn readings(&self) -> impl Iterator<Item = (String, String)> {
+        (1..self.parts.len()).rev().map(|at| (self.parts[..at].join("/"), self.parts[at..].join("/")))
+    }
+}
 
 /// The plain path of what `segments` name in other words. `None` when they are not such; they may be plain already,
 /// or nothing.

@@ -10,8 +10,10 @@ use super::descriptors::Reopen;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
 use super::events;
+use super::help;
 use super::io::Peer;
 use super::large::{Makers, Spool};
+use super::named::Names;
 use super::page;
 use super::pass;
 use super::places::{Client, Places, is_local};
@@ -26,7 +28,7 @@ use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
-use crate::key::{BundleKey, Format, ObjectKind};
+use crate::key::BundleKey;
 use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
@@ -56,7 +58,7 @@ pub struct Vault {
     blocker: Option<String>,
     streams: events::Streams,
     /// Who waits for a cook.
-    waiting: Places,
+    pub(super) waiting: Places,
     /// Who looks into a manifest, and who makes a proof.
     pub(super) resolvers: Makers,
     pub(super) provers: Makers,
@@ -64,6 +66,7 @@ pub struct Vault {
     pub(super) browsers: Makers,
     pub(super) spool: Spool,
     archiver: Option<Endpoints>,
+    pub(super) names: Names,
     metrics: Option<Scrape>,
 }
 
@@ -104,6 +107,7 @@ impl Vault {
             browsers: Makers::new(2, 128),
             spool: Spool::default(),
             archiver: None,
+            names: Names::default(),
             metrics: None,
         }
     }
@@ -113,6 +117,12 @@ impl Vault {
     pub fn run_by(mut self, url: Option<String>) -> Self {
         self.blocker = url;
         self
+    }
+
+    /// With what the names of `/archive` mean.
+    #[must_use]
+    pub fn with_names(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// With the Archiver's endpoints too.
@@ -151,6 +161,8 @@ impl Vault {
             Ok(Route::Resolve(question)) => self.resolve(question).await,
             Ok(Route::Origins(page)) => self.origins(page).await,
             Ok(Route::Visits(page)) => self.visits(page).await,
+            Ok(Route::Named(wished)) => self.named(method, Client::of(peer, headers), wished).await,
+            Ok(Route::NamedPath(path)) => self.named_by_path(method, Client::of(peer, headers), path).await,
             Ok(Route::Task(id)) => match &self.archiver {
                 Some(archiver) => archiver.status(method, &id).await,
                 None => not_routed(&RouteError::NotFound),
@@ -170,6 +182,7 @@ impl Vault {
                 Some(metrics) if is_local(peer, headers) => metrics.answer(headers).await,
                 _ => not_routed(&RouteError::NotFound),
             },
+            Ok(Route::OpenApi) => help::openapi(),
             Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
             Err(error) if self.is_for_people(uri.path()) => page::apology(self.base.path(), not_routed(&error)),
             Err(error) => not_routed(&error),
@@ -349,29 +362,6 @@ impl Vault {
             }
         };
         if as_events { answer.await } else { self.after_a_wait(&asked, &key, answer).await }
-    }
-
-    /// What there is to ask, for who comes without a browser.
-    pub(super) fn help(&self) -> String {
-        let of = |kind| {
-            let of: Vec<_> = Format::ALL.into_iter().filter(|format| format.is_of(kind)).map(Format::ext).collect();
-            format!("  {kind:<10} {}\n", of.join(" "))
-        };
-        let formats = ObjectKind::ALL.map(of).concat();
-        format!(
-            "larder {}: bundles of source code, cooked once and kept as files.\n\n\
-             cook     curl -X POST {base}/vault/KIND/ID.FORMAT\n\
-             fetch    curl -f -OJ {base}/vault/KIND/ID.FORMAT\n\
-             ask      curl {base}/vault/KIND/ID.FORMAT/status\n\
-             list     curl {base}/vault/KIND\n\
-             resolve  curl '{base}/vault/resolve?origin=URL&ref=BRANCH'\n\
-             origins  curl {base}/origins\n\n\
-             ID is the sha1git of an object, KIND what it is. The FORMATs of each, the first meant when none is given:\n\n\
-             {formats}\n\
-             With -H 'Prefer: wait=30' a request waits for its cook.\n",
-            env!("CARGO_PKG_VERSION"),
-            base = self.base.url("")
-        )
     }
 
     /// 201, and where the bundle is or will be.

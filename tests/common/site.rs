@@ -25,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) address: String,
     /// Where it speaks TLS.
     pub(crate) tls: String,
+    /// Where a forge is, whose site takes its archives from larder.
+    pub(crate) forge: String,
     home: tempfile::TempDir,
 }
 
@@ -60,7 +62,14 @@ impl Site {
         write_configuration(home.path(), name, &ports, &larder.address);
         let address = format!("127.0.0.1:{}", ports.plain);
         let nginx = start(home.path(), &address);
-        Self { nginx, larder: Some(larder), address, tls: format!("127.0.0.1:{}", ports.tls), home }
+        Self {
+            nginx,
+            larder: Some(larder),
+            address,
+            tls: format!("127.0.0.1:{}", ports.tls),
+            forge: format!("127.0.0.1:{}", ports.forge),
+            home,
+        }
     }
 
     /// Asks nginx.
@@ -173,14 +182,16 @@ struct Ports {
     http_v6: u16,
     tls: u16,
     plain: u16,
+    forge: u16,
 }
 
 impl Ports {
     /// Free ones; held until all are known, so that they differ.
     fn choose() -> Self {
-        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [http, http_v6, tls, plain] = held.map(|listener| listener.local_addr().expect("it is bound").port());
-        Self { http, http_v6, tls, plain }
+        let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [http, http_v6, tls, plain, forge] =
+            held.map(|listener| listener.local_addr().expect("it is bound").port());
+        Self { http, http_v6, tls, plain, forge }
     }
 }
 
@@ -207,6 +218,8 @@ fn write_configuration(home: &Path, name: &str, ports: &Ports, larder: &str) {
     fs::write(home.join("site.conf"), site).expect("write");
     let user = if is_root() { "user www-data;" } else { "" };
     let home = home.display();
+    let archives = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx/forge-archive.conf");
+    let (forge, archives) = (ports.forge, archives.display());
     let configuration = format!(
         "{user}
         worker_processes 2;
@@ -227,6 +240,13 @@ fn write_configuration(home: &Path, name: &str, ports: &Ports, larder: &str) {
             uwsgi_temp_path {home}/uwsgi;
             scgi_temp_path {home}/scgi;
             include {home}/site.conf;
+            server {{
+                listen 127.0.0.1:{forge};
+                location / {{
+                    return 200 forge;
+                }}
+                include {archives};
+            }}
         }}
         "
     );

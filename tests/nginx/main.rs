@@ -7,6 +7,7 @@ mod common;
 
 mod access_log;
 mod ends;
+mod forge;
 mod metrics;
 mod oracle;
 mod site;

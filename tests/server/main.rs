@@ -19,6 +19,8 @@ mod limits;
 mod metrics;
 mod modes;
 mod monitoring;
+mod named;
+mod openapi;
 mod origins;
 mod page;
 mod readers;

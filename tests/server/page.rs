@@ -10,7 +10,7 @@ use crate::common::server::Server;
 use std::time::{Duration, Instant};
 
 /// Waits until the first page lists a repository: then its snapshot is known.
-fn wait_for_origin(server: &Server, url: &str) {
+pub(crate) fn wait_for_origin(server: &Server, url: &str) {
     let deadline = Instant::now() + Duration::from_mins(2);
     let listed = || server.get(&format!("/origins?url={url}"));
     while listed().status != 200 || listed().json()["origin"]["snapshot"].is_null() {

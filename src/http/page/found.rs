@@ -1,5 +1,6 @@
 //! From what somebody wants to where it is: asks the archives and the catalogue. Blocking; every question is bounded.
 
+use super::super::origins;
 use super::place::Place;
 use super::wanted::{Named, Wanted};
 use crate::archive::ObjectType;
@@ -7,7 +8,7 @@ use crate::archive::snapshot::{Manifest, Target};
 use crate::catalogue::Origin;
 use crate::key::{ObjectKind, Sha1Git, Swhid};
 use crate::kitchen::{Kitchen, OrderError};
-use crate::origins::{Remote, resolve};
+use crate::origins::resolve;
 
 /// What came of looking for it.
 #[derive(Debug)]
@@ -85,19 +86,11 @@ pub(super) fn kind_of(kitchen: &Kitchen, id: &Sha1Git) -> Result<Option<ObjectKi
 /// The known repository of one of these URLs.
 fn origin(kitchen: &Kitchen, urls: &[String]) -> Result<Option<Origin>, OrderError> {
     for url in urls {
-        if let Some(origin) = by_url(kitchen, url)? {
+        if let Some(origin) = origins::find(kitchen.bundles().catalogue(), url)? {
             return Ok(Some(origin));
         }
     }
     Ok(None)
-}
-
-/// The known repository of a URL, however it is written.
-pub(super) fn by_url(kitchen: &Kitchen, url: &str) -> Result<Option<Origin>, OrderError> {
-    Ok(match (kitchen.bundles().catalogue().origin(url)?, Remote::parse(url)) {
-        (None, Ok(remote)) if remote.as_str() != url => kitchen.bundles().catalogue().origin(remote.as_str())?,
-        (found, _) => found,
-    })
 }
 
 /// What a name means in the newest snapshot of a repository: with a path the object there, else the tag or commit
@@ -139,7 +132,7 @@ pub(super) struct Branch {
 /// link names, or else of the first few. How many are looked at is bounded, so that there may be more.
 pub(super) fn branches_to(kitchen: &Kitchen, place: &Place) -> Result<Vec<Branch>, OrderError> {
     let origins = match &place.origin {
-        Some(url) => by_url(kitchen, url)?.into_iter().collect(),
+        Some(url) => origins::find(kitchen.bundles().catalogue(), url)?.into_iter().collect(),
         None => kitchen.bundles().catalogue().origins(None, LOOKED_THROUGH)?,
     };
     let (mut found, mut left) = (Vec::new(), BRANCHES);

@@ -30,6 +30,7 @@ pub use place::Place;
 
 use super::answer::text as plain_text;
 use super::body::Body;
+use super::help::help;
 use super::places::Client;
 use super::problem::Problem;
 use super::refused::{busy, not_opened};
@@ -66,7 +67,7 @@ impl Vault {
     /// `GET, HEAD /`: the first page for a browser, a few lines of help for everybody else.
     pub(super) async fn index(&self, headers: &HeaderMap, client: Client, search: Option<Search>) -> Response<Body> {
         if search.is_none() && !accept::names(headers, "text/html") {
-            let mut response = plain_text(&self.help());
+            let mut response = plain_text(&help(&self.base));
             response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
             return response;
         }
