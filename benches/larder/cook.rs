@@ -1,7 +1,6 @@
 //! Cooking from nothing beside `git archive`: wall, size, memory. `tar.gz` and `tar.zst` beside its
 //! `tar.gz`, `zip` beside its `zip`.
 
-use super::common::fixtures::{REAL, fixture};
 use super::common::server::Server;
 use super::common::{git_command, git_line};
 use super::{median, spread};
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 
 const ROUNDS: usize = 9;
 
-/// In turn, on the packed repositories of real sources. larder's time is that of a POST to a running
+/// In turn, on the packed repositories of real sources, or those that `LARDER_BENCH_REPOSITORIES` names. larder's time is that of a POST to a running
 /// server, from the request to its answer that the bundle is done: queue, catalogue, hashing of every
 /// object, fsync. git's is that of its process, which does none of these.
 pub(super) fn beside_git_archive() {
@@ -24,13 +23,9 @@ pub(super) fn beside_git_archive() {
 }
 
 fn of_format(format: &str, git_format: &str) {
-    let folder = fixture(REAL).path;
     println!("\ncook {format} from nothing, beside git archive --format={git_format} ({ROUNDS} rounds in turn)");
     println!("  git/larder wall: min / median / max; larder/git size; peak anonymous memory of larder");
-    let mut repositories: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    repositories.retain(|path| path.is_dir());
-    repositories.sort();
-    for repository in repositories {
+    for repository in super::history::repositories() {
         let out = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let tree = git_line(&["rev-parse", "HEAD^{tree}"], &repository);
         let (theirs, ours) = (out.path().join("git.out"), out.path().join("larder.out"));

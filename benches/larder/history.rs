@@ -76,7 +76,7 @@ fn show(what: &str, peak: &Peak) {
     println!("    {what:14} {} MiB anonymous, {} MiB resident", peak.anonymous >> 10, peak.resident >> 10);
 }
 
-fn repositories() -> Vec<PathBuf> {
+pub(super) fn repositories() -> Vec<PathBuf> {
     if let Ok(list) = std::env::var(REPOSITORIES) {
         return list.split(':').map(PathBuf::from).collect();
     }
