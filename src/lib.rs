@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
 //! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, join, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
+//! | 1 | `dir` `members` | files for all above: folders by handle; who is alive, who is alone |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
 //! | 3 | `bundles` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
 //! | 4 | `blocking` `kitchen` `archiver` `upstream` `get` | tokio from here up |
@@ -36,6 +37,7 @@ pub mod cli;
 pub mod config;
 pub mod cook;
 pub mod digest;
+mod dir;
 pub mod escaped;
 pub mod fsck;
 pub mod gc;
@@ -44,6 +46,7 @@ pub mod http;
 pub mod key;
 pub mod kitchen;
 pub mod limits;
+pub mod members;
 pub mod metrics;
 pub mod origins;
 pub mod store;

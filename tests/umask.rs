@@ -45,7 +45,7 @@ fn modes_are_exact_whatever_the_umask() {
             (store.path(&key), 0o444),
             (store.path(&other), 0o444),
             (root.join("tmp"), 0o700),
-            (root.join("tmp").join(store.process()), 0o700),
+            (root.join("tmp").join(store.members().me()), 0o700),
             (data.join("catalogue.db"), 0o600),
             (data.join("catalogue.db-wal"), 0o600),
             (data.join("catalogue.db-shm"), 0o600),

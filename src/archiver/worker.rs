@@ -78,14 +78,14 @@ impl Archiver {
         let (shared, catalogue) = (&*self.0, &self.0.catalogue);
         let recover = || -> Result<(), Box<dyn std::error::Error>> {
             for owner in catalogue.fetch_owners()? {
-                if !shared.bundles.is_alive(&owner)? {
+                if !shared.bundles.members().is_alive(&owner)? {
                     let fetches = catalogue.release_fetches(&owner, Timestamp::now())?;
                     tracing::info!(fetches, "took up the fetches of a process that is gone");
                     shared.work.notify_one();
                 }
             }
             for owner in catalogue.placement_owners()? {
-                if !shared.bundles.is_alive(&owner)? {
+                if !shared.bundles.members().is_alive(&owner)? {
                     let placements = catalogue.release_placements(&owner, Timestamp::now())?;
                     tracing::info!(placements, "took up what a process that is gone did in regions");
                 }
@@ -111,7 +111,7 @@ impl Archiver {
         let claimed = blocking(move || {
             let shared = &*archiver.0;
             let at_once = |host: &str| shared.at_once.get(host).copied().unwrap_or(AT_ONCE);
-            shared.catalogue.claim_fetch(shared.bundles.process(), at_once, Timestamp::now())
+            shared.catalogue.claim_fetch(shared.bundles.members().me(), at_once, Timestamp::now())
         });
         claimed.await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot take a fetch from the queue");

@@ -29,6 +29,7 @@ pub use locked::{Locked, Moved};
 use crate::bundle::{Bundle, Status};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::key::BundleKey;
+use crate::members::Members;
 use crate::store::{Draft, Found, Free, Store};
 use crate::time::Timestamp;
 use std::io;
@@ -75,7 +76,7 @@ impl Bundles {
         if bundle.status != Status::Done || self.store.get(key)?.is_some() {
             return Ok(Some(bundle));
         }
-        if self.process().is_empty() {
+        if self.members().me().is_empty() {
             return Ok(None);
         }
         // Looked at again under the write lock: it may have been collected, ordered, cooked and published
@@ -111,15 +112,10 @@ impl Bundles {
         self.store.data()
     }
 
-    /// The name by which this process owns what it works at. Empty where nothing may be written.
+    /// The processes that work on these bundles, and which this one is.
     #[must_use]
-    pub fn process(&self) -> &str {
-        self.store.process()
-    }
-
-    /// Whether the process called so lives; see [`Store::is_alive`].
-    pub fn is_alive(&self, process: &str) -> io::Result<bool> {
-        self.store.is_alive(process)
+    pub fn members(&self) -> &Members {
+        self.store.members()
     }
 
     /// Puts the cooks of dead processes back into the queue, then deletes their drafts, and gives how
@@ -130,7 +126,7 @@ impl Bundles {
         self.store.hold()?;
         let mut cooks = 0;
         for owner in self.catalogue.owners()? {
-            if !self.store.is_alive(&owner)? {
+            if !self.members().is_alive(&owner)? {
                 cooks += self.catalogue.release(&owner, now)?;
             }
         }
@@ -214,7 +210,7 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(bundles.open(&key).unwrap().is_none());
-        let drafts = bundles.store.path(&key).ancestors().nth(4).unwrap().join("tmp").join(bundles.process());
+        let drafts = bundles.store.path(&key).ancestors().nth(4).unwrap().join("tmp").join(bundles.members().me());
         let left = std::fs::read_dir(drafts)
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("gone"));

@@ -7,15 +7,15 @@
 //! A catalogue that does not exist yet is made by any process that may write: there is nothing in
 //! it to lose. One of another version is touched by `Access::Migrate` only.
 
-use super::pool::Reach;
-use super::upgrade::{self, STEPS};
+use super::connect::{Reach, connect, prepare_writer, sqlite, write_ahead};
+use super::upgrade::{STEPS, upgrade};
 use super::{Access, CatalogueError};
+use crate::members::Lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +25,6 @@ use std::time::{Duration, Instant};
 pub const VERSION: i64 = 3;
 /// "lard", big endian: what makes an SQLite file a catalogue.
 const APPLICATION: i64 = 1_818_325_604;
-/// How long a statement waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(10);
 /// How long a migration waits for other processes to close the catalogue.
 const ALONE: Duration = Duration::from_secs(10);
 
@@ -50,7 +48,7 @@ pub(super) struct Opened {
     /// How readers get at it.
     pub(super) reach: Reach,
     /// Our share of the lock.
-    pub(super) hold: Option<File>,
+    pub(super) hold: Option<Lock>,
 }
 
 /// Opens the catalogue at `path`, made or brought to [`VERSION`] first where `access` allows.
@@ -76,13 +74,54 @@ pub(super) fn is_blank(path: &Path) -> Result<bool, CatalogueError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(failed("look at", path, error)),
         Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Ok(true),
-        Ok(metadata) if metadata.is_file() => Ok(matches!(state(path, &connect_reader(path)?)?, State::New)),
+        Ok(metadata) if metadata.is_file() => Ok(matches!(state(path, &Reach::Live.connect(path)?)?, State::New)),
         Ok(_) => Err(CatalogueError::Foreign { path: path.to_owned() }),
     }
 }
 
+/// What [`migrate`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version found.
+    pub from: i64,
+    /// The version now: the same where there was nothing to do.
+    pub to: i64,
+}
+
+/// Brings the catalogue at `path`, which must exist, to this larder's version. One that has it already is
+/// only read, whoever has it open.
+///
+/// # Errors
+/// [`CatalogueError::InUse`] while another process has an older one open, [`CatalogueError::Version`] for a newer
+/// one, [`CatalogueError::TooOld`] for one that no step leads from.
+pub fn migrate(path: &Path) -> Result<Migrated, CatalogueError> {
+    match open(path, Access::Read) {
+        Ok(_) => Ok(Migrated { from: VERSION, to: VERSION }),
+        // What is wrong with it is said better where it is to be migrated.
+        Err(_) => migrate_to(path, VERSION, STEPS),
+    }
+}
+
+pub(super) fn migrate_to(path: &Path, to: i64, steps: &[(i64, &str)]) -> Result<Migrated, CatalogueError> {
+    if !path.exists() {
+        return Err(CatalogueError::Absent { path: path.to_owned() });
+    }
+    alone(path, |path, connection| {
+        let from = match state(path, connection)? {
+            State::New => return Err(CatalogueError::Absent { path: path.to_owned() }),
+            State::Current => VERSION,
+            State::Other(found) => found,
+        };
+        if from > to {
+            return Err(CatalogueError::Version { path: path.to_owned(), found: from, known: to });
+        }
+        upgrade(path, connection, from, to, steps)?;
+        Ok(Migrated { from, to })
+    })
+}
+
 /// Runs `body` on the catalogue at `path` with the lock held alone; it must exist.
-pub(super) fn alone<T>(
+fn alone<T>(
     path: &Path,
     body: impl FnOnce(&Path, &mut Connection) -> Result<T, CatalogueError>,
 ) -> Result<T, CatalogueError> {
@@ -97,44 +136,28 @@ pub(super) fn alone<T>(
 }
 
 /// Takes the lock alone, or waits a moment: others may close the catalogue, for a while since `began`.
-fn try_alone(path: &Path, hold: &File, began: Instant) -> Result<bool, CatalogueError> {
-    match hold.try_lock() {
-        Ok(()) => return Ok(true),
-        Err(TryLockError::WouldBlock) if began.elapsed() < ALONE => std::thread::sleep(Duration::from_millis(5)),
-        Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path(path), error)),
+fn try_alone(path: &Path, hold: &Lock, began: Instant) -> Result<bool, CatalogueError> {
+    if hold.try_alone().map_err(|e| failed("lock", &lock_path(path), e))? {
+        return Ok(true);
     }
+    if began.elapsed() >= ALONE {
+        return Err(CatalogueError::InUse { path: path.to_owned() });
+    }
+    std::thread::sleep(Duration::from_millis(5));
     Ok(false)
-}
-
-/// A further connection, which can only read.
-pub(super) fn connect_reader(path: &Path) -> Result<Connection, CatalogueError> {
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.pragma_update(None, "query_only", true).map_err(|e| sqlite("open the catalogue", path, e))?;
-    Ok(connection)
-}
-
-/// A further connection, to a file that nobody changes: SQLite then locks nothing and looks for no
-/// log.
-pub(super) fn connect_frozen(path: &Path) -> Result<Connection, CatalogueError> {
-    let name = percent_encoding::percent_encode(path.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    connect(Path::new(&format!("file:{name}?immutable=1")), flags)
 }
 
 /// Holds the lock alone, so that the file is whole and stays as it is.
 fn open_frozen(path: PathBuf) -> Result<Opened, CatalogueError> {
     let lock = lock_path(&path);
-    let hold = File::open(&lock).map_err(|e| failed("open", &lock, e))?;
-    match hold.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(CatalogueError::InUse { path }),
-        Err(TryLockError::Error(error)) => return Err(failed("lock", &lock, error)),
+    let hold = Lock::of(File::open(&lock).map_err(|e| failed("open", &lock, e))?);
+    if !hold.try_alone().map_err(|e| failed("lock", &lock, e))? {
+        return Err(CatalogueError::InUse { path });
     }
     if !has_no_log(&path) {
         return Err(failed("read without its log", &path, io::ErrorKind::StorageFull.into()));
     }
-    match state(&path, &connect_frozen(&path)?)? {
+    match state(&path, &Reach::Frozen.connect(&path)?)? {
         State::Current => Ok(Opened { path, writer: None, reach: Reach::Frozen, hold: Some(hold) }),
         State::New => Err(CatalogueError::Absent { path }),
         State::Other(found) => Err(CatalogueError::Version { path, found, known: VERSION }),
@@ -163,16 +186,12 @@ pub(super) fn open_in_memory() -> Result<Opened, CatalogueError> {
     Ok(Opened { path, writer: Some(writer), reach: Reach::Memory, hold: None })
 }
 
-/// A further connection to one that is in memory.
-pub(super) fn connect_memory(path: &Path) -> Result<Connection, CatalogueError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)
-}
-
 fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
     let hold = match File::open(lock_path(&path)) {
         Ok(file) => {
-            file.lock_shared().map_err(|e| failed("lock", &lock_path(&path), e))?;
-            Some(file)
+            let hold = Lock::of(file);
+            hold.share().map_err(|e| failed("lock", &lock_path(&path), e))?;
+            Some(hold)
         }
         // Nobody who writes was ever here, or we may not see it: SQLite's locks remain.
         Err(_) => None,
@@ -180,10 +199,10 @@ fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
     if !path.try_exists().map_err(|e| failed("look for", &path, e))? {
         return Err(CatalogueError::Absent { path });
     }
-    let (found, reach) = match connect_reader(&path).and_then(|connection| state(&path, &connection)) {
+    let (found, reach) = match Reach::Live.connect(&path).and_then(|connection| state(&path, &connection)) {
         // The companions that reading takes cannot be made there, nor can anybody change the file.
         Err(_) if cannot_be_written(&path) && has_no_log(&path) => {
-            (state(&path, &connect_frozen(&path)?)?, Reach::Frozen)
+            (state(&path, &Reach::Frozen.connect(&path)?)?, Reach::Frozen)
         }
         found => (found?, Reach::Live),
     };
@@ -195,11 +214,11 @@ fn open_to_read(path: PathBuf) -> Result<Opened, CatalogueError> {
 }
 
 /// Returns with `hold` shared and the schema at [`VERSION`].
-fn settle(path: &Path, access: Access, hold: &File, writer: &mut Connection) -> Result<(), CatalogueError> {
+fn settle(path: &Path, access: Access, hold: &Lock, writer: &mut Connection) -> Result<(), CatalogueError> {
     let lock = |e| failed("lock", &lock_path(path), e);
     let began = Instant::now();
     loop {
-        hold.lock_shared().map_err(lock)?;
+        hold.share().map_err(lock)?;
         match (state(path, writer)?, access) {
             (State::Current, _) => return Ok(()),
             (State::New, _) => {}
@@ -209,22 +228,22 @@ fn settle(path: &Path, access: Access, hold: &File, writer: &mut Connection) -> 
             }
         }
         // To change a share into the whole is to give it up first; hence the second look.
-        hold.unlock().map_err(lock)?;
+        hold.give_up().map_err(lock)?;
         if try_alone(path, hold, began)? {
             match state(path, writer)? {
                 State::New => {
                     make(writer).map_err(|e| sqlite("make the catalogue", path, e))?;
                     sync_folder(path).map_err(|e| failed("fsync the folder of", path, e))?;
                 }
-                State::Other(found) if found < VERSION => upgrade::upgrade(path, writer, found, VERSION, STEPS)?,
+                State::Other(found) if found < VERSION => upgrade(path, writer, found, VERSION, STEPS)?,
                 State::Current | State::Other(_) => {}
             }
-            hold.unlock().map_err(lock)?;
+            hold.give_up().map_err(lock)?;
         }
     }
 }
 
-pub(super) enum State {
+enum State {
     /// Empty: nothing in it yet.
     New,
     Current,
@@ -232,7 +251,7 @@ pub(super) enum State {
     Other(i64),
 }
 
-pub(super) fn state(path: &Path, connection: &Connection) -> Result<State, CatalogueError> {
+fn state(path: &Path, connection: &Connection) -> Result<State, CatalogueError> {
     let look = || -> rusqlite::Result<(i64, i64, bool)> {
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -266,40 +285,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn write_ahead(writer: &Connection) -> rusqlite::Result<()> {
-    writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)).map(drop)
-}
-
-fn prepare_writer(writer: &Connection) -> rusqlite::Result<()> {
-    let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    if mode != "wal" {
-        write_ahead(writer)?;
-    }
-    writer.pragma_update(None, "synchronous", "full")?;
-    writer.pragma_update(None, "foreign_keys", true)?;
-    // The log is cut back to this after a burst.
-    writer.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
-}
-
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, CatalogueError> {
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        // A file cut short by somebody else must be an error, not a signal.
-        connection.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(())).or_else(no_rows)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    };
-    open().map_err(|e| sqlite("open the catalogue", path, e))
-}
-
-/// `mmap_size` answers nothing in an SQLite built without it.
-fn no_rows(error: rusqlite::Error) -> rusqlite::Result<()> {
-    if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(error) }
-}
-
 /// Makes the file, empty, if it is not there, and sees to its mode whatever the umask. SQLite gives
 /// its companions (`-wal`, `-shm`) the same.
 ///
@@ -321,14 +306,14 @@ fn create(path: &Path) -> Result<(), CatalogueError> {
     Ok(())
 }
 
-fn lock_file(path: &Path) -> Result<File, CatalogueError> {
+fn lock_file(path: &Path) -> Result<Lock, CatalogueError> {
     let path = lock_path(path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file =
         rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("make", &path, e.into()))?;
     let file = File::from(file);
     file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| failed("set the mode of", &path, e))?;
-    Ok(file)
+    Ok(Lock::of(file))
 }
 
 fn lock_path(path: &Path) -> PathBuf {
@@ -364,10 +349,6 @@ fn network(magic: u32) -> Option<&'static str> {
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> CatalogueError {
     CatalogueError::Io { action, path: path.to_owned(), source }
-}
-
-fn sqlite(action: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
-    CatalogueError::Sqlite { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod backup;
 mod block;
 mod clock;
 mod collect;
+mod connect;
 mod credential;
 mod error;
 mod file;
@@ -60,19 +61,19 @@ pub use inspect::{Inspection, Shelved};
 pub use integrity::{BrokenTask, Drift};
 pub use log::LogPosition;
 pub use lru::Touch;
-pub use migrate::VERSION;
+pub use migrate::{Migrated, VERSION, migrate};
 pub use origin::{Origin, Outcome, Visit};
 pub use queue::{Claim, Order};
-pub use upgrade::{Migrated, migrate};
 
 use crate::bundle::Bundle;
 use crate::key::BundleKey;
+use crate::members::Lock;
+use connect::Reach;
 use error::Fault;
 use file::Watched;
 use migrate::Opened;
-use pool::{Pool, Reach};
+use pool::Pool;
 use rusqlite::{Connection, Transaction};
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ struct Shared {
     manifests: snapshot::Manifests,
     path: std::path::PathBuf,
     /// Our share of the schema's lock. The last field: given up after the connections are closed.
-    _hold: Option<File>,
+    _hold: Option<Lock>,
 }
 
 impl Catalogue {

@@ -7,24 +7,14 @@
 //! Each connection, and the one that writes, has a page cache of SQLite's 2 MB: 18 MB in all. Larger ones
 //! gained nothing at ten million bundles (`benches/README.md`), for what they miss is in the kernel's.
 
-use super::{CatalogueError, migrate};
+use super::CatalogueError;
+use super::connect::Reach;
 use rusqlite::Connection;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 const LIMIT: usize = 8;
-
-/// What the connections lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// A file that others may change.
-    Live,
-    /// A file that nobody changes: `Access::Frozen`, and disks that cannot be written.
-    Frozen,
-    /// Nothing on any disk.
-    Memory,
-}
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -61,12 +51,7 @@ impl Pool {
         drop(state);
         // Dropped without a connection, a reader gives its place back.
         let mut reader = Reader { pool: self, connection: None };
-        let connect = match self.reach {
-            Reach::Live => migrate::connect_reader,
-            Reach::Frozen => migrate::connect_frozen,
-            Reach::Memory => migrate::connect_memory,
-        };
-        reader.connection = Some(connect(&self.path)?);
+        reader.connection = Some(self.reach.connect(&self.path)?);
         Ok(reader)
     }
 

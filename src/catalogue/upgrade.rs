@@ -1,10 +1,9 @@
-//! From an older version of the schema to this one: the steps, and `larder migrate`.
+//! From an older version of the schema to this one: the steps.
 //!
 //! All steps run in one exclusive transaction, with the lock beside the catalogue held alone: a process
 //! that dies on the way has changed nothing, and no other ever meets a schema half way.
 
-use super::migrate::{self, State};
-use super::{Access, CatalogueError, error::Fault};
+use super::{CatalogueError, error::Fault};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
@@ -32,48 +31,6 @@ CREATE TABLE evicted (
     unused  INTEGER NOT NULL CHECK (unused >= 0)           -- seconds since each was last used, summed up
 ) STRICT;
 INSERT INTO evicted VALUES (1, 0, 0, 0);";
-
-/// What [`migrate`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    /// The version found.
-    pub from: i64,
-    /// The version now: the same where there was nothing to do.
-    pub to: i64,
-}
-
-/// Brings the catalogue at `path`, which must exist, to this larder's version. One that has it already is
-/// only read, whoever has it open.
-///
-/// # Errors
-/// [`CatalogueError::InUse`] while another process has an older one open, [`CatalogueError::Version`] for a newer
-/// one, [`CatalogueError::TooOld`] for one that no step leads from.
-pub fn migrate(path: &Path) -> Result<Migrated, CatalogueError> {
-    let version = migrate::VERSION;
-    match migrate::open(path, Access::Read) {
-        Ok(_) => Ok(Migrated { from: version, to: version }),
-        // What is wrong with it is said better where it is to be migrated.
-        Err(_) => migrate_to(path, version, STEPS),
-    }
-}
-
-fn migrate_to(path: &Path, to: i64, steps: &[(i64, &str)]) -> Result<Migrated, CatalogueError> {
-    if !path.exists() {
-        return Err(CatalogueError::Absent { path: path.to_owned() });
-    }
-    migrate::alone(path, |path, connection| {
-        let from = match migrate::state(path, connection)? {
-            State::New => return Err(CatalogueError::Absent { path: path.to_owned() }),
-            State::Current => migrate::VERSION,
-            State::Other(found) => found,
-        };
-        if from > to {
-            return Err(CatalogueError::Version { path: path.to_owned(), found: from, known: to });
-        }
-        upgrade(path, connection, from, to, steps)?;
-        Ok(Migrated { from, to })
-    })
-}
 
 /// Applies the steps from `from` to `to`. The lock is held alone.
 pub(super) fn upgrade(
@@ -112,9 +69,10 @@ pub(super) fn upgrade(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Catalogue;
+    use crate::catalogue::migrate::migrate_to;
+    use crate::catalogue::{Access, Catalogue, Migrated, VERSION, migrate};
 
-    const NOW: i64 = migrate::VERSION;
+    const NOW: i64 = VERSION;
 
     fn version(path: &Path) -> i64 {
         Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()

@@ -6,6 +6,7 @@ use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::escaped::Escaped;
 use crate::fsck::{self, Event, Fault, Finding, Order, Report};
+use crate::members::{self, Duty};
 use crate::store::{Met, Store};
 use crate::time::Timestamp;
 use anyhow::Context;
@@ -54,7 +55,7 @@ pub(super) struct Args {
 pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     expect_larder(settings, args.repair)?;
     let (store, before) = open(settings, args.repair)?;
-    let Some(_lock) = fsck::lock(&settings.data)? else {
+    let Some(_lock) = members::alone(&settings.data, Duty::Checking)? else {
         super::complain(format_args!("another fsck is running in {}", settings.data.display()));
         return Ok(BUSY.into());
     };

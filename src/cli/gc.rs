@@ -6,6 +6,7 @@ use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
 use crate::gc::{self, Limits, Plan, Removed, Stock};
+use crate::members::{self, Duty};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use anyhow::Context;
@@ -46,7 +47,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> 
     let limits = Limits { room: rooms::room_limits(settings), max_idle: settings.max_idle };
     let _lock;
     if !args.dry_run {
-        let Some(lock) = gc::Lock::take(&settings.data)? else {
+        let Some(lock) = members::alone(&settings.data, Duty::Collecting)? else {
             super::complain(format_args!("another collection is running in {}", settings.data.display()));
             return Ok(BUSY.into());
         };

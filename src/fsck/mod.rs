@@ -51,14 +51,11 @@ pub use report::{Did, Event, Fault, Finding, Progress, Report};
 
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
-use crate::gc::Lock;
 use crate::key::ObjectKind;
 use crate::store::{Met, Store};
 use crate::time::Timestamp;
 use blocks::Blocks;
 use merge::Merged;
-use std::io;
-use std::path::Path;
 
 /// Suspicions looked at in one transaction.
 pub const BATCH: usize = 100;
@@ -78,11 +75,6 @@ pub struct Order {
     pub other_layouts: bool,
     /// What was found wrong is cooked again unless so many cooks wait already.
     pub max_queue: u64,
-}
-
-/// The right to check in this data directory, one process at a time. `None` when another has it.
-pub fn lock(data: &Path) -> io::Result<Option<Lock>> {
-    Lock::take(&data.join("bundles"))
 }
 
 /// Checks everything once. `tell` gets each finding as it is made, and how far it is.

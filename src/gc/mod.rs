@@ -11,7 +11,7 @@
 //! - Planned removals count as freed; the disk is asked once a plan.
 //! - What was used or pinned since the plan is passed over: [`run()`] looks again inside the
 //!   transaction. So any number of collections may run at once and none removes what it should not;
-//!   [`Lock`] only keeps them from doing the same work twice.
+//!   [`Duty::Collecting`](crate::members::Duty) only keeps them from doing the same work twice.
 //!
 //! # Crash order
 //! A hundred files at a time: `BEGIN IMMEDIATE`; look again; rename into `tmp/`; delete the rows;
@@ -26,7 +26,6 @@
 //! ([`WINDOW`]).
 
 mod candidates;
-mod lock;
 mod plan;
 mod run;
 #[cfg(test)]
@@ -34,7 +33,6 @@ mod store_tests;
 mod worth;
 
 pub use candidates::{candidates, stock};
-pub use lock::Lock;
 pub use plan::{Asked, Limits, Plan, Stock, Tally, plan};
 pub use run::{Removed, run, unlink_first};
 pub use worth::WINDOW;

@@ -2,7 +2,8 @@
 //! order in which they change: the ETag never describes bytes that are not there.
 
 use super::{GetError, local};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use crate::members::Alone;
+use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,11 +39,11 @@ impl Part {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).custom_flags(flags);
         let file = options.open(&path).map_err(local("open", &path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+        // It stays ours for as long as any handle of it is open, `file` too.
+        if file.try_clone().and_then(Alone::with).map_err(local("lock", &path))?.is_none() {
             let another = std::io::Error::other("another larder is downloading into it");
-            let is_taken = errno == rustix::io::Errno::WOULDBLOCK;
-            local("lock", &path)(if is_taken { another } else { errno.into() })
-        })?;
+            return Err(local("lock", &path)(another));
+        }
         let size = file.metadata().map_err(local("look at", &path))?.len();
         let etag = fs::read_to_string(&etag_path).ok().filter(|etag| is_strong(etag));
         let mut part =

@@ -80,7 +80,7 @@ impl Outcome {
 impl Kitchen {
     /// Takes the oldest place in the queue and cooks it. `false` when none is ready.
     fn cook_next(&self) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim(self.0.bundles.process(), Timestamp::now()).inspect_err(|error| {
+        let claim = self.0.catalogue.claim(self.0.bundles.members().me(), Timestamp::now()).inspect_err(|error| {
             if error.is_storage_full()
                 && let Err(error) = self.0.room.make_some()
             {
@@ -105,7 +105,7 @@ impl Kitchen {
     }
 
     fn cook_this(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim_this(key, self.0.bundles.process(), Timestamp::now())?;
+        let claim = self.0.catalogue.claim_this(key, self.0.bundles.members().me(), Timestamp::now())?;
         Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
     }
 

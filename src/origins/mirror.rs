@@ -24,11 +24,12 @@ use crate::archive::git::GitArchive;
 use crate::archive::snapshot::MAX_MANIFEST;
 use crate::archive::{Archive as _, ObjectType, Reader};
 use crate::key::Sha1Git;
+use crate::members::Alone;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// The most that `git ls-remote` may print: a manifest in hexadecimal, with tags peeled.
@@ -49,7 +50,7 @@ const REFSPECS: [&str; 5] = [
 /// A mirror that this process has locked.
 pub(super) struct Mirror {
     path: PathBuf,
-    _lock: File,
+    _alone: Alone,
 }
 
 impl Mirror {
@@ -57,18 +58,8 @@ impl Mirror {
     pub(super) fn lock(folder: &Path, url: &str) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(&blake3::hash(url.as_bytes()).to_hex()[..40]);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.with_extension("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        Ok(Some(Self { path, _lock: lock }))
+        let alone = Alone::at(&path.with_extension("lock"))?;
+        Ok(alone.map(|alone| Self { path, _alone: alone }))
     }
 
     /// Deletes the mirror. Its lock stays, for somebody may wait for it.

@@ -3,9 +3,9 @@
 //! Both lie in their process's folder and are unlinked when dropped; only `Store::publish` gives
 //! one a name. A draft is hashed while it is written, so that its bytes are never read again.
 
-use super::dir;
-use super::process::{Held, Process};
 use crate::bundle::FileFacts;
+use crate::dir;
+use crate::members::process::{Held, Process};
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 use std::fs::File;
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ impl Scratch {
 
     /// The folder that it lies in.
     pub(super) fn folder(&self) -> &File {
-        &self.held.folder
+        self.held.folder()
     }
 
     /// Whether it is there.

@@ -9,10 +9,11 @@
 //! back, to be found again.
 
 use super::draft::{self, Scratch};
-use super::process::{self, Process};
 use super::survey::relative_root;
-use super::{Store, dir, layout};
+use super::{Store, layout};
+use crate::dir;
 use crate::key::BundleKey;
+use crate::members::process::{self, Process};
 use crate::time::Timestamp;
 use rustix::fs::{self, AtFlags, CWD, Mode, RenameFlags};
 use rustix::io::Errno;

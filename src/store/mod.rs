@@ -2,8 +2,7 @@
 //!
 //! Owns the data directory's folders, their modes and the drafts. Knows nothing of the catalogue:
 //! who publishes and who removes does so inside the catalogue's transaction, which is also what
-//! keeps two writers apart. Nothing here takes a lock except a process's hold on its folder
-//! (`process.rs`).
+//! keeps two writers apart. Nothing here takes a lock; this process's hold on its folder of drafts is `members`'.
 //!
 //! # Crash order
 //! A draft is written, given its mode and mtime and fsynced; then renamed to its name; then every
@@ -20,11 +19,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "those that are its own")]
 
-mod dir;
 pub mod draft;
 pub mod layout;
 mod mend;
-mod process;
 mod publish;
 mod survey;
 
@@ -33,9 +30,11 @@ pub use mend::Deleted;
 pub use publish::Withdrawn;
 pub use survey::{FILE_MODE, Met, Seen, Survey};
 
+use crate::dir;
 use crate::key::{BundleKey, ObjectKind};
+use crate::members::Members;
+use crate::members::process::{self, Process};
 use draft::Scratch;
-use process::Process;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -57,8 +56,7 @@ struct Shared {
     /// `<data>/bundles/v0`, where it lies and open.
     path: PathBuf,
     root: OwnedFd,
-    /// `None` in a store that was opened for reading.
-    process: Option<Arc<Process>>,
+    members: Members,
 }
 
 impl Store {
@@ -74,9 +72,8 @@ impl Store {
         let root = make(&bundles, layout::VERSION, &data.join("bundles"), 0o755)?;
         let path = data.join("bundles").join(layout::VERSION);
         let tmp = make(&root, "tmp", &path, 0o700)?;
-        let process =
-            root.try_clone().and_then(|root| Process::begin(root, tmp, &path)).map_err(StoreError::Process)?;
-        Ok(Self { shared: Arc::new(Shared { data, path, root, process: Some(Arc::new(process)) }) })
+        let members = root.try_clone().and_then(|root| Members::join(root, tmp, &path)).map_err(StoreError::Process)?;
+        Ok(Self { shared: Arc::new(Shared { data, path, root, members }) })
     }
 
     /// A folder beside the bundles that is this user's alone (0700), and the data directory with it;
@@ -93,7 +90,8 @@ impl Store {
         let data = std::path::absolute(data).map_err(|e| StoreError::io("find", data, e))?;
         let path = data.join("bundles").join(layout::VERSION);
         let root = open_folder(&path).map_err(|e| StoreError::io("open", &path, e))?;
-        Ok(Self { shared: Arc::new(Shared { data, path, root, process: None }) })
+        let members = Members::watch(root.try_clone().map_err(|e| StoreError::io("open", &path, e))?, &path);
+        Ok(Self { shared: Arc::new(Shared { data, path, root, members }) })
     }
 
     /// A store without bundles, which is nowhere.
@@ -103,7 +101,9 @@ impl Store {
         let root = open_folder(&folder);
         // An open folder that has been removed holds nothing, for ever.
         std::fs::remove_dir(&folder)?;
-        Ok(Self { shared: Arc::new(Shared { data: folder.clone(), path: folder, root: root?, process: None }) })
+        let root = root?;
+        let members = Members::watch(root.try_clone()?, &folder);
+        Ok(Self { shared: Arc::new(Shared { data: folder.clone(), path: folder, root, members }) })
     }
 
     /// The data directory, absolute.
@@ -112,11 +112,10 @@ impl Store {
         &self.shared.data
     }
 
-    /// The name of this process's folder, which is what owns its cooks. Empty when the store was
-    /// opened for reading.
+    /// The processes that work on it, and which this one is.
     #[must_use]
-    pub fn process(&self) -> &str {
-        self.shared.process.as_ref().map_or("", |process| process.name())
+    pub fn members(&self) -> &Members {
+        &self.shared.members
     }
 
     /// Where the bundle lies, or would.
@@ -183,19 +182,6 @@ impl Store {
         Ok(false)
     }
 
-    /// Whether the process called so lives and holds its folder. A momentary `true` for one that
-    /// has just died is possible: ask again later.
-    pub fn is_alive(&self, process: &str) -> io::Result<bool> {
-        if !process.is_empty() && process == self.process() {
-            return Ok(true);
-        }
-        match dir::open(&self.shared.root, "tmp") {
-            Ok(tmp) => process::is_alive(tmp, process).map_err(|e| dir::said("look at", &self.tmp().join(process), e)),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(dir::said("open", &self.tmp(), error)),
-        }
-    }
-
     /// Deletes the folders of dead processes with the drafts in them, and counts the folders.
     pub fn clear_dead_drafts(&self) -> io::Result<usize> {
         self.hold()?;
@@ -220,8 +206,8 @@ impl Store {
 
     fn writer(&self) -> io::Result<&Arc<Process>> {
         self.shared
-            .process
-            .as_ref()
+            .members
+            .process()
             .ok_or_else(|| io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the store was opened for reading only"))
     }
 }

@@ -8,9 +8,10 @@
 //! them away, between their making and the rename, is met by making them again.
 
 use super::draft::{self, Scratch, Sealed};
-use super::process::Process;
-use super::{Store, dir, layout};
+use super::{Store, layout};
+use crate::dir;
 use crate::key::BundleKey;
+use crate::members::process::Process;
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 use std::fs::File;

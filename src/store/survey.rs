@@ -4,7 +4,8 @@
 //! following a symlink. What is held at once is one shard, a 65,536th of the store. Everything here
 //! is as of the moment at which it was looked at: files come and go meanwhile.
 
-use super::{Store, dir, layout};
+use super::{Store, layout};
+use crate::dir;
 use crate::key::{BundleKey, ObjectKind};
 use rustix::fs::{self, AtFlags, FileType};
 use rustix::io::Errno;

@@ -1,5 +1,5 @@
 //! Keeps the layers of `src/lib.rs`: a room imports from its own layer or from below, of another folder only what
-//! may import all of that folder; rooms of layer 2 are ignorant of each other, layers 0 and 1 do no I/O, tokio and
+//! may import all of that folder; rooms of layer 2 are ignorant of each other, layers 0 and 1 do no I/O but in two rooms, tokio and
 //! hyper are named from layer 4 up, and no two folders import each other, by however many others between.
 //!
 //! Reads the source as text: every path that starts with `crate`, `super`, `std` or an async crate, in an
@@ -43,6 +43,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("archiver::template", 1),
     ("archiver::tree", 1),
     ("upstream::settings", 1),
+    ("dir", 1),
+    ("members", 1),
     ("archive", 2),
     ("store", 2),
     ("catalogue", 2),
@@ -80,6 +82,12 @@ const PLAIN: [&str; 6] = ["header", "HeaderMap", "Method", "StatusCode", "Uri", 
 /// The highest layer that is pure, and the modules of `std` that it does without.
 const PURE_LAYER: u8 = 1;
 const IMPURE: [&str; 4] = ["env", "fs", "net", "process"];
+
+/// What in layer 1 is not pure: the handles and locks of files, for all that is above.
+const FILES: [&str; 2] = ["dir", "members"];
+
+/// What only `members` may name outside tests: every `flock` is there.
+const LOCKS: [&str; 5] = ["TryLockError", "FlockOperation", "lock_shared", "try_lock_shared", "fcntl_lock"];
 
 #[test]
 fn imports_point_down_only() {
@@ -131,6 +139,8 @@ fn checker_finds_what_is_planted() {
         ("catalogue/read.rs", "use crate::archiver::request::Ask;", "imports archiver::request of archiver (layer 4)"),
         ("get/check.rs", "use crate::http::range::x;", "imports http::range of http (layer 5)"),
         ("cli/list.rs", "use crate::http::vault;", "imports http, as only cli::serve may"),
+        ("catalogue/migrate.rs", "fn f() { file.lock_shared() }", "names lock_shared, as only members may"),
+        ("gc/lock.rs", "use std::fs::{File, TryLockError};", "names TryLockError, as only members may"),
     ];
     for (path, text, expected) in cases {
         let found = violations(&[(path.to_owned(), text.to_owned())]);
@@ -161,6 +171,8 @@ fn checker_passes_what_is_allowed() {
         ("archive/object/hash.rs", "pub(super) fn f() {} pub(in crate::archive) fn g() {}"),
         ("http/conditional.rs", "use hyper::header::{self, HeaderName}; use hyper::{HeaderMap, Method};"),
         ("cli/serve.rs", "use crate::http::server;"),
+        ("members/lock.rs", "use std::fs::{File, TryLockError};"),
+        ("store/mod.rs", "use crate::members::Members; #[cfg(test)] mod tests { use std::fs::TryLockError; }"),
         ("key.rs", "fn hyperbole() {} struct Tokio; use my_hyper::x; let hyper = 1;"),
     ];
     for (path, text) in cases {
@@ -198,6 +210,8 @@ fn violations(files: &[(String, String)]) -> Vec<String> {
         };
         let name = format!("src/{path}: {} (layer {layer})", module.join("::"));
         let (tokens, _) = without_tests(&tokens(text));
+        let locks = tokens.iter().filter(|token| module[0] != "members" && LOCKS.contains(&token.as_str()));
+        found.extend(locks.map(|lock| format!("{name} names {lock}, as only members may")));
         for target in imports(&module, &tokens) {
             found.extend(judge(&module, layer, &target).map(|fault| format!("{name} {fault}")));
         }
@@ -209,7 +223,8 @@ fn violations(files: &[(String, String)]) -> Vec<String> {
 fn judge(module: &[String], layer: u8, target: &[String]) -> Option<String> {
     let first = target.first()?;
     if first == "std" {
-        let impure = target.get(1).filter(|name| layer <= PURE_LAYER && IMPURE.contains(&name.as_str()));
+        let pure = layer <= PURE_LAYER && !FILES.contains(&module[0].as_str());
+        let impure = target.get(1).filter(|name| pure && IMPURE.contains(&name.as_str()));
         return impure.map(|name| format!("is pure, and names std::{name}"));
     }
     if ASYNC.contains(&first.as_str()) {

@@ -211,9 +211,9 @@ fn a_store_opened_for_reading_writes_nothing() {
     writer.publish(sealed(&writer, b"x"), &[name]).unwrap();
 
     let reader = Store::open_read_only(data.path()).unwrap();
-    assert_eq!(reader.process(), "");
+    assert_eq!(reader.members().me(), "");
     assert_eq!(read(&reader, &name).unwrap(), b"x");
-    assert!(reader.is_alive(writer.process()).unwrap());
+    assert!(reader.members().is_alive(writer.members().me()).unwrap());
     assert!(reader.free().unwrap().total_bytes > 0);
     for refused in [
         reader.draft().map(drop),
@@ -231,17 +231,17 @@ fn a_store_opened_for_reading_writes_nothing() {
 fn a_process_is_alive_while_it_holds_its_folder() {
     let data = tempfile::tempdir().unwrap();
     let [one, two] = [(); 2].map(|()| Store::open(data.path()).unwrap());
-    assert_ne!(one.process(), two.process());
+    assert_ne!(one.members().me(), two.members().me());
     for store in [&one, &two] {
-        assert!(store.is_alive(one.process()).unwrap());
-        assert!(store.is_alive(two.process()).unwrap());
+        assert!(store.members().is_alive(one.members().me()).unwrap());
+        assert!(store.members().is_alive(two.members().me()).unwrap());
         for name in ["", ".", "..", "/", "../tmp", "no-such", "../directory", "a\0b"] {
-            assert!(!store.is_alive(name).unwrap(), "{name}");
+            assert!(!store.members().is_alive(name).unwrap(), "{name}");
         }
     }
-    let gone = two.process().to_owned();
+    let gone = two.members().me().to_owned();
     drop(two);
-    assert!(!one.is_alive(&gone).unwrap());
+    assert!(!one.members().is_alive(&gone).unwrap());
     assert!(!data.path().join("bundles/v0/tmp").join(gone).exists(), "it took its folder along");
 }
 
@@ -261,13 +261,13 @@ fn folders_of_dead_processes_are_cleared_and_those_of_the_living_are_not() {
     }
     symlink(outside.path(), tmp.join("1-dead/way-out")).unwrap();
     symlink(outside.path(), tmp.join("3-linked")).unwrap();
-    assert!(!mine.is_alive("1-dead").unwrap());
-    assert!(!mine.is_alive("3-linked").unwrap());
+    assert!(!mine.members().is_alive("1-dead").unwrap());
+    assert!(!mine.members().is_alive("3-linked").unwrap());
 
     assert_eq!(mine.clear_dead_drafts().unwrap(), 2);
     assert_eq!(mine.clear_dead_drafts().unwrap(), 0);
     assert!(outside.path().join("precious").exists());
-    assert!(mine.is_alive(other.process()).unwrap());
+    assert!(mine.members().is_alive(other.members().me()).unwrap());
     let name = key("directory", 1);
     other.publish(draft.seal().unwrap(), &[name]).unwrap();
     assert_eq!(read(&mine, &name).unwrap(), b"in work");
@@ -287,14 +287,14 @@ fn a_process_that_begins_while_others_clear_and_probe_keeps_its_folder() {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 for entry in fs::read_dir(data.path().join("bundles/v0/tmp")).unwrap().flatten() {
-                    cleaner.is_alive(entry.file_name().to_str().unwrap()).unwrap();
+                    cleaner.members().is_alive(entry.file_name().to_str().unwrap()).unwrap();
                 }
             }
         });
         let stores: Vec<_> = (0..100).map(|_| Store::open(data.path()).unwrap()).collect();
         stop.store(true, Ordering::Relaxed);
         for (byte, store) in (0..).zip(&stores) {
-            assert!(cleaner.is_alive(store.process()).unwrap());
+            assert!(cleaner.members().is_alive(store.members().me()).unwrap());
             store.publish(sealed(store, &[byte]), &[key("directory", byte)]).unwrap();
         }
     });

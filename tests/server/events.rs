@@ -160,7 +160,7 @@ impl Elsewhere {
         let store = Store::open(data).unwrap();
         let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Write).unwrap();
         catalogue.order(&key, Timestamp::now(), 10, Duration::ZERO).unwrap();
-        let claim = catalogue.claim_this(&key, store.process(), Timestamp::now()).unwrap();
+        let claim = catalogue.claim_this(&key, store.members().me(), Timestamp::now()).unwrap();
         Self { claim: Some(claim.expect("nobody was faster")), _store: store, catalogue }
     }
 

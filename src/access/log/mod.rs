@@ -25,13 +25,12 @@ pub use follow::follow;
 
 use crate::catalogue::{Catalogue, CatalogueError, LogPosition, Touch};
 use crate::key::BundleKey;
+use crate::members::{Alone, Duty, alone};
 use crate::time::Timestamp;
 use file::{Found, Opened};
 use line::Line;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,8 +52,8 @@ pub struct Log {
     pub path: PathBuf,
     /// The path below which bundles are served: empty, or with a leading and without a trailing slash.
     pub root_path: String,
-    /// What the one process that reads the log holds locked.
-    pub lock: PathBuf,
+    /// The data directory, of whose processes one reads the log.
+    pub data: PathBuf,
     /// How often at most the log is looked at while it is followed.
     pub interval: Duration,
 }
@@ -66,7 +65,7 @@ impl Log {
         Self {
             path: path.to_owned(),
             root_path: root_path.to_owned(),
-            lock: data.join("access-log.lock"),
+            data: data.to_owned(),
             interval: Duration::from_secs(10),
         }
     }
@@ -121,7 +120,7 @@ pub fn catch_up(log: &Log, catalogue: &Catalogue, now: Timestamp) -> Result<Opti
 struct Follower {
     log: Log,
     catalogue: Catalogue,
-    _lock: File,
+    _alone: Alone,
     /// The files as they were when last listed; empty when the last round did not end well.
     listed: Vec<Found>,
     /// Files that were read to their end, as they were before that, by device and inode.
@@ -144,18 +143,13 @@ struct Held {
 impl Follower {
     /// `None` when another process holds the lock.
     fn try_new(log: &Log, catalogue: &Catalogue) -> Result<Option<Self>, LogError> {
-        let fault = |source| LogError::Io { action: "lock", path: log.lock.clone(), source };
-        let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&log.lock);
-        let lock = lock.map_err(fault)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(fault(error)),
-        }
+        let alone = alone(&log.data, Duty::Following);
+        let alone = alone.map_err(|source| LogError::Io { action: "begin to read", path: log.path.clone(), source })?;
+        let Some(alone) = alone else { return Ok(None) };
         Ok(Some(Self {
             log: log.clone(),
             catalogue: catalogue.clone(),
-            _lock: lock,
+            _alone: alone,
             listed: Vec::new(),
             ended: HashMap::new(),
             held: Vec::new(),

@@ -48,7 +48,7 @@ pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kit
     for region in regions.all().filter(|region| region.is_up()).cloned() {
         let (kitchen, placed, file) = (kitchen.clone(), placed.clone(), Arc::clone(&file));
         putting.spawn(async move {
-            let (catalogue, owner) = (kitchen.bundles().catalogue().clone(), kitchen.bundles().process().to_owned());
+            let (catalogue, owner) = (kitchen.bundles().catalogue().clone(), kitchen.bundles().members().me().to_owned());
             let (wanted, name) = (placed.clone(), region.settings.name.clone());
             let claimed = blocking(move || catalogue.claim_placement(&wanted, &name, &owner, Timestamp::now())).await;
             let job = match claimed {
@@ -117,7 +117,7 @@ pub(in crate::archiver) async fn work_at(archiver: Archiver, region: Arc<Region>
 
 async fn next(archiver: &Archiver, region: &Region) -> Option<PlacementJob> {
     let (bundles, name) = (archiver.0.bundles.clone(), region.settings.name.clone());
-    let claim = move || bundles.catalogue().next_placement(&name, bundles.process(), Timestamp::now());
+    let claim = move || bundles.catalogue().next_placement(&name, bundles.members().me(), Timestamp::now());
     blocking(claim).await.unwrap_or_else(|error| {
         tracing::error!(%error, "cannot look what is due in a region");
         None

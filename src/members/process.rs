@@ -15,10 +15,11 @@
 //! before the next draft ([`Process::hold`]); `tmp` with it. What lay in it is lost, and so may be the
 //! cooks that another process took up meanwhile: their claims fit no more.
 
-use super::dir;
+use super::Lock;
+use crate::dir;
 use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ const DEAD: &str = "dead-";
 
 /// This process's folder, locked. Removed when dropped, if nothing is left in it.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     path: PathBuf,
     /// The layout's root, which `tmp` lies in.
@@ -48,15 +49,22 @@ pub(super) struct Process {
 /// A folder that was made and locked. What was drafted in it refers to it, and not to one that was made
 /// in its place.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     tmp: OwnedFd,
-    /// Open for as long as we live: closing it gives up the lock.
-    pub(super) folder: File,
+    /// Ours for as long as we live.
+    folder: Lock,
+}
+
+impl Held {
+    /// The folder, open.
+    pub(crate) fn folder(&self) -> &File {
+        self.folder.file()
+    }
 }
 
 impl Process {
     /// Makes and locks a folder in `tmp`, which lies in `root`, which lies at `path`.
-    pub(super) fn begin(root: OwnedFd, tmp: OwnedFd, path: &Path) -> io::Result<Self> {
+    pub(crate) fn begin(root: OwnedFd, tmp: OwnedFd, path: &Path) -> io::Result<Self> {
         let path = path.join("tmp");
         loop {
             let random = getrandom::u64().map_err(|e| io::Error::other(format!("ask for random bytes: {e}")))?;
@@ -69,20 +77,20 @@ impl Process {
     }
 
     /// What owns this process's cooks.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Where the folder lies, for messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The folder; made again where it is no longer at its name.
-    pub(super) fn hold(&self) -> io::Result<Arc<Held>> {
+    pub(crate) fn hold(&self) -> io::Result<Arc<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Path::new("tmp").join(&self.name);
-        if !leads_to(&self.root, &at, &held.folder).map_err(|e| dir::said("look at", &self.path, e))? {
+        if !leads_to(&self.root, &at, held.folder()).map_err(|e| dir::said("look at", &self.path, e))? {
             *held = Arc::new(self.make_again().map_err(|e| dir::said("make", &self.path, e))?);
             tracing::warn!(folder = %self.path.display(), "somebody removed this process's drafts; the folder is there again");
         }
@@ -105,7 +113,7 @@ impl Process {
     }
 
     /// A file name that nobody used yet in this folder.
-    pub(super) fn fresh_name(&self, what: &str) -> String {
+    pub(crate) fn fresh_name(&self, what: &str) -> String {
         format!("{what}-{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -120,38 +128,30 @@ impl Drop for Process {
 
 /// Makes and locks a folder whose name is ours. `None` while somebody else, who takes it for a dead
 /// process's, holds or deletes it.
-fn lock_again(tmp: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+fn lock_again(tmp: &OwnedFd, name: &str) -> io::Result<Option<Lock>> {
     match fs::mkdirat(tmp, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let folder = File::from(dir::open(tmp, name)?);
-    dir::set_mode(&folder, 0o700)?;
-    match folder.try_lock() {
-        Ok(()) => Ok(is_at(tmp, name, &folder)?.then_some(folder)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    let folder = Lock::of(File::from(dir::open(tmp, name)?));
+    dir::set_mode(folder.file(), 0o700)?;
+    Ok((folder.try_alone()? && is_at(tmp, name, folder.file())?).then_some(folder))
 }
 
 /// `None` when somebody else got hold of the folder first.
-fn lock_new(tmp: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+fn lock_new(tmp: &OwnedFd, name: &str) -> io::Result<Option<Lock>> {
     fs::mkdirat(tmp, name, Mode::from_raw_mode(0o700))?;
     let folder = match dir::open(tmp, name) {
-        Ok(folder) => File::from(folder),
+        Ok(folder) => Lock::of(File::from(folder)),
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    dir::set_mode(&folder, 0o700)?;
-    match folder.try_lock() {
-        Ok(()) if is_at(tmp, name, &folder)? => Ok(Some(folder)),
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let _ = fs::unlinkat(tmp, name, AtFlags::REMOVEDIR);
-            Ok(None)
-        }
-        Err(TryLockError::Error(error)) => Err(error),
+    dir::set_mode(folder.file(), 0o700)?;
+    if !folder.try_alone()? {
+        let _ = fs::unlinkat(tmp, name, AtFlags::REMOVEDIR);
+        return Ok(None);
     }
+    Ok(is_at(tmp, name, folder.file())?.then_some(folder))
 }
 
 /// Whether `name` leads to `folder`.
@@ -169,57 +169,46 @@ fn leads_to(above: &OwnedFd, path: &Path, folder: &File) -> io::Result<bool> {
 }
 
 /// Whether the process called `name` lives: its folder is there and somebody holds it locked.
-pub(super) fn is_alive(tmp: impl AsFd, name: &str) -> io::Result<bool> {
+pub(crate) fn is_alive(tmp: impl AsFd, name: &str) -> io::Result<bool> {
     // The name comes from a table: it must not lead out of `tmp`.
     let ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if name.is_empty() || !name.bytes().all(ours) || name.starts_with(DEAD) {
         return Ok(false);
     }
-    let folder = match dir::open(tmp, name) {
-        Ok(folder) => File::from(folder),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    match folder.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    Ok(is_free(tmp, name)? == Some(false))
 }
 
 /// Whether `name` is a folder that nobody holds locked.
-pub(super) fn is_dead(tmp: impl AsFd, name: &str) -> io::Result<bool> {
-    let folder = match dir::open(tmp, name) {
-        Ok(folder) => File::from(folder),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    match folder.try_lock_shared() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
+pub(crate) fn is_dead(tmp: impl AsFd, name: &str) -> io::Result<bool> {
+    Ok(is_free(tmp, name)? == Some(true))
+}
+
+/// Whether nobody holds the folder `name` locked; `None` when there is none. Hinders nobody who probes it too.
+fn is_free(tmp: impl AsFd, name: &str) -> io::Result<Option<bool>> {
+    match dir::open(tmp, name) {
+        Ok(folder) => Lock::of(File::from(folder)).try_share().map(Some),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Deletes the folders of dead processes in `tmp`, which lies at `path`, and counts them.
-pub(super) fn clear_dead(tmp: &OwnedFd, path: &Path) -> io::Result<usize> {
+pub(crate) fn clear_dead(tmp: &OwnedFd, path: &Path) -> io::Result<usize> {
     let mut cleared = 0;
     for entry in std::fs::read_dir(path).map_err(|e| dir::said("list", path, e))? {
         let entry = entry.map_err(|e| dir::said("list", path, e))?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let folder = match dir::open(tmp, &name) {
-            Ok(folder) => File::from(folder),
+            Ok(folder) => Lock::of(File::from(folder)),
             // Gone meanwhile, or not a folder: not a process's.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(error) => return Err(dir::said("open", &entry.path(), error)),
         };
-        match folder.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => continue,
-            Err(TryLockError::Error(error)) => return Err(dir::said("lock", &entry.path(), error)),
+        if !folder.try_alone().map_err(|e| dir::said("lock", &entry.path(), e))? {
+            continue;
         }
         // Another cleaner may have been here between our open and our lock.
-        if is_at(tmp, &name, &folder).map_err(|e| dir::said("look at", &entry.path(), e))? {
+        if is_at(tmp, &name, folder.file()).map_err(|e| dir::said("look at", &entry.path(), e))? {
             cleared += usize::from(delete(tmp, path, &name)?);
         }
     }
@@ -264,7 +253,7 @@ mod tests {
             std::fs::remove_dir_all(&gone).unwrap();
             let held = process.hold().unwrap();
             let there = process.path().metadata().unwrap();
-            assert_eq!(there.ino(), held.folder.metadata().unwrap().ino());
+            assert_eq!(there.ino(), held.folder().metadata().unwrap().ino());
             assert_eq!(there.mode() & 0o7777, 0o700);
             assert!(is_alive(tmp(), process.name()).unwrap());
             assert_eq!(clear_dead(&tmp(), &root.path().join("tmp")).unwrap(), 0);
@@ -322,7 +311,7 @@ mod tests {
                 let _ = std::fs::remove_dir_all(process.path());
                 let held = process.hold().unwrap();
                 let tmp = dir::open(&process.root, "tmp").unwrap();
-                assert!(is_at(&tmp, process.name(), &held.folder).unwrap());
+                assert!(is_at(&tmp, process.name(), held.folder()).unwrap());
                 assert!(is_alive(&tmp, process.name()).unwrap());
             }
             ended.store(true, Ordering::Relaxed);

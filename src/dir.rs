@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The permission bits of a mode.
-pub(super) const PERMISSIONS: u32 = 0o7777;
+pub(crate) const PERMISSIONS: u32 = 0o7777;
 
 /// Opens the folder `name` of `parent`; a symlink is refused.
-pub(super) fn open(parent: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open(parent: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
     fs::openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -22,7 +22,7 @@ pub(super) fn open(parent: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd>
 ///
 /// The mode is set apart from making: the umask does not reach it, and a folder whose maker died
 /// between the two steps is mended by the next one who passes.
-pub(super) fn ensure(parent: impl AsFd, name: &str, mode: u32) -> rustix::io::Result<(OwnedFd, bool)> {
+pub(crate) fn ensure(parent: impl AsFd, name: &str, mode: u32) -> rustix::io::Result<(OwnedFd, bool)> {
     let parent = parent.as_fd();
     let (dir, fresh) = match open(parent, name) {
         Ok(dir) => (dir, false),
@@ -41,7 +41,7 @@ pub(super) fn ensure(parent: impl AsFd, name: &str, mode: u32) -> rustix::io::Re
 }
 
 /// Gives an open file or folder exactly the permission bits `mode`.
-pub(super) fn set_mode(file: impl AsFd, mode: u32) -> rustix::io::Result<()> {
+pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> rustix::io::Result<()> {
     let file = file.as_fd();
     if fs::fstat(file)?.st_mode & PERMISSIONS != mode {
         fs::fchmod(file, Mode::from_raw_mode(mode))?;
@@ -50,7 +50,7 @@ pub(super) fn set_mode(file: impl AsFd, mode: u32) -> rustix::io::Result<()> {
 }
 
 /// Opens `relative` below `root` for reading, following no symlink in any of its parts.
-pub(super) fn open_file(root: impl AsFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_file(root: impl AsFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
     // Without NONBLOCK the open of a FIFO would wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let root = root.as_fd();
@@ -78,7 +78,7 @@ fn walk(root: impl AsFd, relative: &Path, flags: OFlags) -> rustix::io::Result<O
 }
 
 /// Unlinks the file `name` of `parent`; that it is gone already is no error.
-pub(super) fn unlink(parent: impl AsFd, name: &str) -> rustix::io::Result<()> {
+pub(crate) fn unlink(parent: impl AsFd, name: &str) -> rustix::io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         answer => answer,
@@ -87,7 +87,7 @@ pub(super) fn unlink(parent: impl AsFd, name: &str) -> rustix::io::Result<()> {
 
 /// `error` with what was being done to which path. Its kind stays, except that a used-up quota is
 /// a full disk like any other.
-pub(super) fn said(action: &str, path: &Path, error: impl Into<io::Error>) -> io::Error {
+pub(crate) fn said(action: &str, path: &Path, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     let kind = match error.kind() {
         io::ErrorKind::QuotaExceeded => io::ErrorKind::StorageFull,
