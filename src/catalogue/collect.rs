@@ -110,7 +110,7 @@ impl Catalogue {
         let (time, id) = after.map_or((i64::MIN, i64::MIN), |last| (last.last_access.as_millis(), last.file.0));
         let sql = if merits {
             "SELECT f.id, f.last_access, f.allocated, f.pins > 0,
-                    (SELECT sum(b.hits) FROM bundle b WHERE b.file = f.id), f.cook_millis, f.credit
+                    (SELECT CAST(sum(b.hits) AS BIGINT) FROM bundle b WHERE b.file = f.id), f.cook_millis, f.credit
              FROM file f INDEXED BY file_by_last_access
              WHERE (f.last_access, f.id) > (?1, ?2) ORDER BY f.last_access, f.id LIMIT ?3"
         } else {

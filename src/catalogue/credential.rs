@@ -36,7 +36,7 @@ impl Catalogue {
     /// What an origin is visited with; `None` for nothing, or where there is no such origin.
     pub fn credential(&self, url: &str) -> Result<Option<Credential>, CatalogueError> {
         self.read("look up how an origin is visited", |connection| {
-            let sql = "SELECT c.kind, c.file, c.user, c.known_hosts
+            let sql = "SELECT c.kind, c.file, c.\"user\", c.known_hosts
                        FROM origin o JOIN credential c ON c.origin = o.id WHERE o.url = ?1";
             first(connection, sql, [url], credential)
         })
@@ -56,7 +56,7 @@ impl Catalogue {
                 Credential::SshKey { file, known_hosts } => (2, file, None, known_hosts.as_ref()),
             };
             let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
-            let sql = "INSERT INTO credential (origin, kind, file, user, known_hosts) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO credential (origin, kind, file, \"user\", known_hosts) VALUES (?1, ?2, ?3, ?4, ?5)";
             execute(transaction, sql, (id, kind, bytes(file), user, known_hosts.map(bytes)))?;
             Ok(true)
         })

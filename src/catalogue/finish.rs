@@ -9,7 +9,7 @@ use super::block;
 use super::clock;
 use super::error::Fault;
 use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
-use super::row::{execute, first, key_params, signed};
+use super::row::{execute, first, insert, key_params, signed};
 use super::{Catalogue, CatalogueError, Claim};
 use crate::bundle::{Failure, FileFacts, Remarks, Status};
 use crate::key::{BundleKey, Sha1Git};
@@ -101,8 +101,7 @@ impl Catalogue {
                 let names = names(transaction, &claim)?;
                 if link_all(root, &names, &mut link).map_err(Fault::Files)? {
                     done(transaction, &claim, &names, file, now)?;
-                    let sql = "UPDATE file SET last_access = max(last_access, ?2) WHERE id = ?1";
-                    execute(transaction, sql, (file, now.as_millis()))?;
+                    used(transaction, file, now)?;
                     return Ok(Delegated::Linked);
                 }
             }
@@ -235,13 +234,18 @@ pub(super) fn add_file(
     now: Timestamp,
 ) -> Result<i64, Fault> {
     let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-    execute(
+    insert(
         transaction,
         "INSERT INTO file (size, allocated, blake3, last_access, cook_millis, credit)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT inflation FROM gdsf WHERE one = 1))",
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT inflation FROM gdsf WHERE one = 1)) RETURNING id",
         (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis(), millis),
-    )?;
-    Ok(transaction.last_insert_rowid())
+    )
+}
+
+/// A file is used now; it may have been later.
+pub(super) fn used(transaction: &Connection, file: i64, now: Timestamp) -> Result<(), Fault> {
+    let sql = "UPDATE file SET last_access = ?2 WHERE id = ?1 AND last_access < ?2";
+    execute(transaction, sql, (file, now.as_millis())).map(drop)
 }
 
 /// The file of a done bundle.

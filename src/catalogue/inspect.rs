@@ -7,6 +7,7 @@
 
 use super::clock;
 use super::error::Fault;
+use super::finish::add_file;
 use super::queue::enqueue;
 use super::row::{collect, execute, first, key, key_params, signed, unsigned};
 use super::{Catalogue, CatalogueError, FileId, totals};
@@ -15,6 +16,7 @@ use crate::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use crate::time::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
 use std::path::Path;
+use std::time::Duration;
 
 /// The columns that [`shelved`] reads, of `bundle b` and `file f`.
 macro_rules! shelved_columns {
@@ -159,7 +161,7 @@ impl Inspection<'_> {
     pub fn queue(&self, key: &BundleKey, max_queue: u64) -> Result<bool, CatalogueError> {
         self.reopen(key)?;
         self.run(|transaction| {
-            if totals(transaction)?.queued >= max_queue {
+            if totals::read(transaction)?.queued >= max_queue {
                 return Ok(false);
             }
             let now = clock::tick(transaction, self.now)?.now();
@@ -172,24 +174,15 @@ impl Inspection<'_> {
     pub fn adopt(&self, key: &BundleKey, facts: &FileFacts, file: Option<FileId>) -> Result<(), CatalogueError> {
         self.run(|transaction| {
             let now = clock::tick(transaction, self.now)?.now();
-            let file = if let Some(file) = file {
-                file.number()
-            } else {
-                execute(
-                    transaction,
-                    "INSERT INTO file (size, allocated, blake3, last_access, credit)
-                     VALUES (?1, ?2, ?3, ?4, (SELECT inflation FROM gdsf WHERE one = 1))",
-                    (signed(facts.size), signed(facts.allocated), facts.blake3, now.as_millis()),
-                )?;
-                transaction.last_insert_rowid()
-            };
+            let file =
+                if let Some(file) = file { file.number() } else { add_file(transaction, facts, Duration::ZERO, now)? };
             let (kind, id, format) = key_params(key);
             execute(
                 transaction,
                 "INSERT INTO bundle (kind, sha1git, format, status, file, created_at, done_at)
                  VALUES (?1, ?2, ?3, 2, ?4, ?5, ?5)
-                 ON CONFLICT DO UPDATE SET status = 2, file = ?4, done_at = ?5,
-                                           failed_at = NULL, failure = NULL, message = NULL",
+                 ON CONFLICT (kind, sha1git, format) DO UPDATE
+                 SET status = 2, file = ?4, done_at = ?5, failed_at = NULL, failure = NULL, message = NULL",
                 (kind, id, format, file, now.as_millis()),
             )
             .map(drop)

@@ -1,10 +1,7 @@
-//! Whether the catalogue agrees with itself: SQLite's own checks, references, and the sums that
-//! triggers keep. The only statements that read whole tables; they read as of one moment and keep
-//! nobody from writing.
+//! Whether the catalogue agrees with itself: SQLite's own checks, and references. With the sums (`totals`) the only
+//! statements that read whole tables; they read as of one moment and keep nobody from writing.
 
-use super::error::Fault;
-use super::{Catalogue, CatalogueError, Totals, totals};
-use rusqlite::Connection;
+use super::{Catalogue, CatalogueError};
 
 /// The most faults that are listed.
 const LISTED: u32 = 100;
@@ -24,30 +21,6 @@ pub struct BrokenTask {
     pub id: String,
     /// Whether what it fetches is not there; else it says SUCCESS of what never came.
     pub is_of_nothing: bool,
-}
-
-/// By how much the sums in `totals` are too small, or, where negative, too large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    files: i64,
-    allocated: i64,
-    queued: i64,
-    running: i64,
-}
-
-impl Drift {
-    /// Whether the sums are right.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl std::fmt::Display for Drift {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { files, allocated, queued, running } = self;
-        write!(f, "off by {files} files, {allocated} bytes, {queued} waiting, {running} running")
-    }
 }
 
 impl Catalogue {
@@ -116,44 +89,4 @@ impl Catalogue {
             Ok(())
         })
     }
-
-    /// Counts the tables anew.
-    pub fn drift(&self) -> Result<Drift, CatalogueError> {
-        self.read("add up the tables", |connection| {
-            // One snapshot for both: what is committed meanwhile changes neither.
-            let snapshot = connection.unchecked_transaction()?;
-            let counted = count(&snapshot)?;
-            let kept = totals(&snapshot)?;
-            let less = |counted: u64, kept: u64| super::row::signed(counted) - super::row::signed(kept);
-            Ok(Drift {
-                files: less(counted.files, kept.files),
-                allocated: less(counted.allocated, kept.allocated),
-                queued: less(counted.queued, kept.queued),
-                running: less(counted.running, kept.running),
-            })
-        })
-    }
-
-    /// Adds what was missing to the sums. Triggers keep counting meanwhile, so the difference stays
-    /// what it was, and the tables need not be read under the write lock.
-    pub fn mend_totals(&self, drift: &Drift) -> Result<(), CatalogueError> {
-        self.write("mend the totals", |transaction| {
-            let sql = "UPDATE totals SET files = files + ?1, allocated = allocated + ?2,
-                                         queued = queued + ?3, running = running + ?4 WHERE one = 1";
-            super::row::execute(transaction, sql, (drift.files, drift.allocated, drift.queued, drift.running)).map(drop)
-        })
-    }
-}
-
-fn count(connection: &Connection) -> Result<Totals, Fault> {
-    let sql = "SELECT files, allocated, queued, running
-               FROM (SELECT count(*) AS files, coalesce(sum(allocated), 0) AS allocated
-                     FROM file INDEXED BY file_by_last_access),
-                    (SELECT coalesce(sum(owner IS NULL), 0) AS queued, coalesce(sum(owner IS NOT NULL), 0) AS running
-                     FROM cook)";
-    // Prepared here and not by `plan`, which refuses what reads a whole table.
-    Ok(connection.query_row(sql, [], |row| {
-        let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
-        Ok(Totals { files: count(0)?, allocated: count(1)?, queued: count(2)?, running: count(3)? })
-    })?)
 }

@@ -22,7 +22,7 @@ impl Catalogue {
                 concat!(
                     "SELECT ",
                     bundle_columns!(),
-                    " FROM bundle b INDEXED BY bundle_done CROSS JOIN file f ON f.id = b.file
+                    " FROM bundle b INDEXED BY bundle_done LEFT JOIN file f ON f.id = b.file
                       WHERE b.kind = ?1 AND b.status = 2 AND (b.sha1git, b.format) > (?2, ?3)
                       ORDER BY b.sha1git, b.format LIMIT ?4"
                 ),

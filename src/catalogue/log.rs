@@ -45,7 +45,7 @@ impl Catalogue {
                 "INSERT INTO log (file, position, whole, seen_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (file) DO UPDATE
                  SET position = excluded.position, whole = excluded.whole, seen_at = excluded.seen_at
-                 WHERE position = ?5",
+                 WHERE log.position = ?5",
                 (to.file, signed(to.offset), to.whole, seen_at, signed(from)),
             )?;
             if moved == 0 {

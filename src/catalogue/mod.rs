@@ -39,12 +39,15 @@ mod list;
 mod log;
 mod lru;
 mod migrate;
+#[cfg(test)]
+mod neutral;
 mod origin;
 mod plan;
 mod pool;
 mod queue;
 mod row;
 mod snapshot;
+mod totals;
 mod upgrade;
 mod writer;
 
@@ -58,12 +61,13 @@ pub use error::CatalogueError;
 pub use file::Loss;
 pub use finish::{Delegated, Dish, Failed, Finished};
 pub use inspect::{Inspection, Shelved};
-pub use integrity::{BrokenTask, Drift};
+pub use integrity::BrokenTask;
 pub use log::LogPosition;
 pub use lru::Touch;
 pub use migrate::{Migrated, VERSION, migrate};
 pub use origin::{Origin, Outcome, Visit};
 pub use queue::{Claim, Order};
+pub use totals::{Drift, Totals};
 
 use crate::bundle::Bundle;
 use crate::key::BundleKey;
@@ -194,11 +198,6 @@ impl Catalogue {
         })
     }
 
-    /// How much there is of everything.
-    pub fn totals(&self) -> Result<Totals, CatalogueError> {
-        self.read("read the totals", totals)
-    }
-
     /// Keeps a bundle from being collected, or no longer. `false` when there is no such bundle.
     pub fn pin(&self, key: &BundleKey, pinned: bool) -> Result<bool, CatalogueError> {
         self.write("pin a bundle", |transaction| {
@@ -248,32 +247,6 @@ impl Catalogue {
         };
         run().map_err(|fault: Fault| fault.during(action, &self.shared.path))
     }
-}
-
-/// How much there is of everything, as of the last commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Files in the store, each counted once however many names it has.
-    pub files: u64,
-    /// Bytes that they allocate on disk.
-    pub allocated: u64,
-    /// Cooks that wait, for a worker or for another cook.
-    pub queued: u64,
-    /// Cooks that a process has claimed.
-    pub running: u64,
-}
-
-fn totals(connection: &Connection) -> Result<Totals, Fault> {
-    let sql = "SELECT files, allocated, queued, running FROM totals WHERE one = 1";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok(Totals {
-            files: row::unsigned(row, 0)?,
-            allocated: row::unsigned(row, 1)?,
-            queued: row::unsigned(row, 2)?,
-            running: row::unsigned(row, 3)?,
-        })
-    };
-    row::first(connection, sql, [], read)?.ok_or(Fault::Row("the totals are missing"))
 }
 
 #[cfg(test)]

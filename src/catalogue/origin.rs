@@ -74,7 +74,7 @@ impl Catalogue {
         }
         self.write("add an origin", |transaction| {
             let now = clock::tick(transaction, now)?.now().as_millis();
-            let sql = "INSERT INTO origin (url, local, added_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO origin (url, local, added_at) VALUES (?1, ?2, ?3) ON CONFLICT (url) DO NOTHING";
             Ok(execute(transaction, sql, (url, local, now))? == 1)
         })
     }

@@ -1,13 +1,13 @@
 //! Where every statement is prepared: once a connection, and, in tests, only if SQLite finds its
-//! rows by seeking. A statement that reads a whole table is as quick as the others with ten bundles
-//! and stops everything with ten million.
+//! rows by seeking, and if PostgreSQL would read it too (`neutral`). A statement that reads a whole table is as quick as
+//! the others with ten bundles and stops everything with ten million.
 
 use rusqlite::{CachedStatement, Connection};
 
 /// Prepares `sql`, or takes it from the connection's cache.
 pub(super) fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
     #[cfg(test)]
-    tests::assert_seeks(connection, sql);
+    tests::assert_fit(connection, sql);
     connection.prepare_cached(sql)
 }
 
@@ -27,11 +27,16 @@ mod tests {
             .unwrap()
     }
 
-    pub(super) fn assert_seeks(connection: &Connection, sql: &str) {
+    fn assert_seeks(connection: &Connection, sql: &str) {
         for step in plan(connection, sql) {
             assert!(!step.contains("SCAN") || step == "SCAN CONSTANT ROW", "{sql}\nreads a whole table: {step}");
             assert!(!step.contains("TEMP B-TREE"), "{sql}\nsorts: {step}");
         }
+    }
+
+    pub(super) fn assert_fit(connection: &Connection, sql: &str) {
+        assert_eq!(crate::catalogue::neutral::fault(sql), None, "{sql}");
+        assert_seeks(connection, sql);
     }
 
     fn schema() -> Connection {

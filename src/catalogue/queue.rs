@@ -7,7 +7,7 @@
 
 use super::clock::{self, Clock};
 use super::error::Fault;
-use super::row::{collect, execute, first, key_params};
+use super::row::{collect, execute, first, insert, key_params};
 use super::{Catalogue, CatalogueError, finish, row, totals};
 use crate::bundle::{Failure, FailureCode, Status};
 use crate::key::BundleKey;
@@ -240,7 +240,7 @@ fn settled(
     if let (true, Some((status, ..))) = (settled, known) {
         return Ok(Some(Order::Already(status)));
     }
-    Ok((totals(connection)?.queued >= max_queue).then_some(Order::QueueFull))
+    Ok((totals::read(connection)?.queued >= max_queue).then_some(Order::QueueFull))
 }
 
 /// Puts a bundle that has no row in the queue there, new, and gives the row's `seq`.
@@ -254,17 +254,16 @@ pub(super) fn enqueue(
     execute(
         transaction,
         "INSERT INTO bundle (kind, sha1git, format, status, created_at) VALUES (?1, ?2, ?3, 0, ?4)
-         ON CONFLICT DO UPDATE SET status = 0, file = NULL, done_at = NULL,
-                                   failed_at = NULL, failure = NULL, message = NULL,
-                                   notes = NULL, lossy = 0",
+         ON CONFLICT (kind, sha1git, format) DO UPDATE
+         SET status = 0, file = NULL, done_at = NULL, failed_at = NULL, failure = NULL, message = NULL,
+             notes = NULL, lossy = 0",
         (kind, id, format, now.as_millis()),
     )?;
-    execute(
+    insert(
         transaction,
-        "INSERT INTO cook (kind, sha1git, format, ready_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO cook (kind, sha1git, format, ready_at) VALUES (?1, ?2, ?3, ?4) RETURNING seq",
         (kind, id, format, ready_at.as_millis()),
-    )?;
-    Ok(transaction.last_insert_rowid())
+    )
 }
 
 /// Whether the claim still stands.

@@ -110,6 +110,11 @@ pub(super) fn first<T>(
     rows.next()?.map(read).transpose()
 }
 
+/// Runs a statement that adds one row and gives its number, by `RETURNING`.
+pub(super) fn insert(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<i64, Fault> {
+    first(connection, sql, params, |row| Ok(row.get(0)?))?.ok_or(Fault::Row("a row that was added has no number"))
+}
+
 /// Runs a statement that changes rows and counts them.
 pub(super) fn execute(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize, Fault> {
     Ok(prepare(connection, sql)?.execute(params)?)

@@ -81,7 +81,8 @@ impl Catalogue {
         self.write("keep a manifest", |transaction| {
             execute(
                 transaction,
-                "INSERT INTO snapshot (id, base, size, manifest) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                "INSERT INTO snapshot (id, base, size, manifest) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO NOTHING",
                 (id.as_bytes(), packed.base, signed(encoded.len() as u64), &packed.bytes),
             )
         })?;

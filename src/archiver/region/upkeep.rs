@@ -48,7 +48,8 @@ pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kit
     for region in regions.all().filter(|region| region.is_up()).cloned() {
         let (kitchen, placed, file) = (kitchen.clone(), placed.clone(), Arc::clone(&file));
         putting.spawn(async move {
-            let (catalogue, owner) = (kitchen.bundles().catalogue().clone(), kitchen.bundles().members().me().to_owned());
+            let (catalogue, owner) =
+                (kitchen.bundles().catalogue().clone(), kitchen.bundles().members().me().to_owned());
             let (wanted, name) = (placed.clone(), region.settings.name.clone());
             let claimed = blocking(move || catalogue.claim_placement(&wanted, &name, &owner, Timestamp::now())).await;
             let job = match claimed {

@@ -12,7 +12,7 @@ mod read;
 pub use placement::{Placed, Placement, PlacementEnd, PlacementJob, PlacementState};
 pub use queue::{Job, TaskOrder};
 
-use super::finish::add_file;
+use super::finish::{add_file, used};
 use super::queue::dequeue;
 use super::row::{execute, first, key_params, signed};
 use super::{Catalogue, CatalogueError, clock, error::Fault as SqlFault};
@@ -200,14 +200,14 @@ fn adopt(
     let (kind, id, format) = key_params(content);
     let known = "SELECT file FROM bundle WHERE kind = ?1 AND sha1git = ?2 AND format = ?3 AND status = 2";
     if let Some(file) = first(transaction, known, (kind, id, format), |row| Ok(row.get::<_, i64>(0)?))? {
-        let sql = "UPDATE file SET last_access = max(last_access, ?2) WHERE id = ?1";
-        return execute(transaction, sql, (file, now.as_millis())).map(drop);
+        return used(transaction, file, now);
     }
     let file = add_file(transaction, facts, took, now)?;
     execute(
         transaction,
         "INSERT INTO bundle (kind, sha1git, format, status, file, created_at, done_at) VALUES (?1, ?2, ?3, 2, ?4, ?5, ?5)
-         ON CONFLICT DO UPDATE SET status = 2, file = ?4, done_at = ?5, failed_at = NULL, failure = NULL, message = NULL",
+         ON CONFLICT (kind, sha1git, format) DO UPDATE
+         SET status = 2, file = ?4, done_at = ?5, failed_at = NULL, failure = NULL, message = NULL",
         (kind, id, format, file, now.as_millis()),
     )?;
     // Whoever cooks it from another archive finds the claim lost.

@@ -247,7 +247,8 @@ pub(super) fn want(
             transaction,
             "INSERT INTO archiver_placement (content, region, size, blake3, media_type, file_name, due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET state = 0, due_at = ?7, attempts = 0 WHERE state = 2",
+             ON CONFLICT (content, region) DO UPDATE SET state = 0, due_at = ?7, attempts = 0
+             WHERE archiver_placement.state = 2",
             (
                 placed.content.id().as_bytes(),
                 region,

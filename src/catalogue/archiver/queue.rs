@@ -1,6 +1,6 @@
 //! Who fetches what, and when: tasks from their order to their end.
 
-use super::super::row::{self, collect, execute, first};
+use super::super::row::{self, collect, execute, first, insert};
 use super::super::{Catalogue, CatalogueError, clock, error::Fault as SqlFault};
 use super::{cut, read};
 use crate::task::{Alias, Fault, FaultCode, State, Wanted};
@@ -113,7 +113,8 @@ impl Catalogue {
     pub fn give_back_fetch(&self, job: &Job) -> Result<(), CatalogueError> {
         self.write("give back a fetch", |transaction| {
             if is_mine(transaction, job)? {
-                let sql = "UPDATE archiver_task SET state = iif(attempts > 0, 4, 0), owner = NULL WHERE seq = ?1";
+                let sql = "UPDATE archiver_task SET state = CASE WHEN attempts > 0 THEN 4 ELSE 0 END, owner = NULL
+                           WHERE seq = ?1";
                 execute(transaction, sql, [job.seq])?;
             }
             Ok(())
@@ -234,12 +235,12 @@ fn are_waiting(connection: &Connection, number: u64) -> Result<bool, SqlFault> {
 }
 
 fn add_alias(transaction: &Connection, wanted: &Wanted) -> Result<i64, SqlFault> {
-    execute(
+    insert(
         transaction,
-        "INSERT INTO archiver_alias (key, source, repo, rev, suffix, subdir, url) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO archiver_alias (key, source, repo, rev, suffix, subdir, url)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
         (wanted.key().0, &wanted.source, &wanted.repo, &wanted.rev, &wanted.suffix, &wanted.subdir, &wanted.url),
-    )?;
-    Ok(transaction.last_insert_rowid())
+    )
 }
 
 /// The oldest task that may be claimed. Looks at one row a host: there are as many hosts as sources.

@@ -118,7 +118,8 @@ impl Catalogue {
     pub fn hurry_fetch(&self, id: &str, now: Timestamp) -> Result<bool, CatalogueError> {
         self.write("hurry a fetch", |transaction| {
             let now = clock::tick(transaction, now)?.now();
-            let sql = "UPDATE archiver_task SET ready_at = min(ready_at, ?2) WHERE id = ?1 AND state IN (0, 4)";
+            let sql = "UPDATE archiver_task SET ready_at = CASE WHEN ready_at > ?2 THEN ?2 ELSE ready_at END
+                       WHERE id = ?1 AND state IN (0, 4)";
             Ok(execute(transaction, sql, (id, now.as_millis()))? == 1)
         })
     }
