@@ -180,22 +180,7 @@ impl Catalogue {
     /// What is known of a bundle. `None` when nobody asked for it, also when it was done and its
     /// file turned out to be gone ([`Catalogue::reopen`]).
     pub fn bundle(&self, key: &BundleKey) -> Result<Option<Bundle>, CatalogueError> {
-        self.read("look up a bundle", |connection| {
-            row::first(
-                connection,
-                concat!(
-                    "SELECT ",
-                    row::bundle_columns!(),
-                    " FROM bundle b LEFT JOIN file f ON f.id = b.file
-                      WHERE b.kind = ?1 AND b.sha1git = ?2 AND b.format = ?3
-                        AND (b.status <> 0 OR EXISTS (
-                            SELECT 1 FROM cook c
-                            WHERE c.kind = b.kind AND c.sha1git = b.sha1git AND c.format = b.format))"
-                ),
-                row::key_params(key),
-                row::bundle,
-            )
-        })
+        self.read("look up a bundle", |connection| bundle(connection, key))
     }
 
     /// Keeps a bundle from being collected, or no longer. `false` when there is no such bundle.
@@ -247,6 +232,20 @@ impl Catalogue {
         };
         run().map_err(|fault: Fault| fault.during(action, &self.shared.path))
     }
+}
+
+/// What is known of a bundle. A row that is new, and in no queue, counts as none.
+fn bundle(connection: &Connection, key: &BundleKey) -> Result<Option<Bundle>, Fault> {
+    let sql = concat!(
+        "SELECT ",
+        row::bundle_columns!(),
+        " FROM bundle b LEFT JOIN file f ON f.id = b.file
+          WHERE b.kind = ?1 AND b.sha1git = ?2 AND b.format = ?3
+            AND (b.status <> 0 OR EXISTS (
+                SELECT 1 FROM cook c
+                WHERE c.kind = b.kind AND c.sha1git = b.sha1git AND c.format = b.format))"
+    );
+    row::first(connection, sql, row::key_params(key), row::bundle)
 }
 
 #[cfg(test)]

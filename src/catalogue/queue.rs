@@ -8,8 +8,8 @@
 use super::clock::{self, Clock};
 use super::error::Fault;
 use super::row::{collect, execute, first, insert, key_params};
-use super::{Catalogue, CatalogueError, finish, row, totals};
-use crate::bundle::{Failure, FailureCode, Status};
+use super::{Catalogue, CatalogueError, bundle, finish, row, totals};
+use crate::bundle::{Bundle, Failure, FailureCode, Status};
 use crate::key::BundleKey;
 use crate::time::Timestamp;
 use rusqlite::Connection;
@@ -23,12 +23,12 @@ const INTERRUPTION_WAIT: Duration = Duration::from_mins(10);
 const INTERRUPTIONS: u32 = 25;
 
 /// What became of asking for a bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// It waits for a cook now, and did not before.
-    Queued,
+    Queued(Bundle),
     /// Nothing was changed: it is being cooked, or done, or failed too recently.
-    Already(Status),
+    Already(Bundle),
     /// Nothing was changed: too many wait already.
     QueueFull,
 }
@@ -76,7 +76,7 @@ impl Catalogue {
             }
             let at = clock::tick(transaction, now)?.now();
             enqueue(transaction, key, at, at)?;
-            Ok(Order::Queued)
+            Ok(Order::Queued(expect(transaction, key)?))
         })
     }
 
@@ -237,8 +237,8 @@ fn settled(
         Some((Status::Done, _, _)) => true,
         Some((Status::Failed, at, _)) => at.is_some_and(|at| now.since(at) < retry_failed_after),
     };
-    if let (true, Some((status, ..))) = (settled, known) {
-        return Ok(Some(Order::Already(status)));
+    if settled {
+        return expect(connection, key).map(|bundle| Some(Order::Already(bundle)));
     }
     Ok((totals::read(connection)?.queued >= max_queue).then_some(Order::QueueFull))
 }
@@ -281,6 +281,11 @@ pub(super) fn requeue(transaction: &Connection, claim: &Claim, ready_at: Timesta
         (claim.seq, ready_at.as_millis(), claim.attempt, claim.interruptions),
     )?;
     set_status(transaction, &claim.key, Status::New)
+}
+
+/// What is known of a bundle that has just been found or made.
+fn expect(connection: &Connection, key: &BundleKey) -> Result<Bundle, Fault> {
+    bundle(connection, key)?.ok_or(Fault::Row("a bundle that was asked for is not there"))
 }
 
 /// Sets the status of a bundle that is not done and not failed to another such one.

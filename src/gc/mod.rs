@@ -33,6 +33,6 @@ mod store_tests;
 mod worth;
 
 pub use candidates::{candidates, stock};
-pub use plan::{Asked, Limits, Plan, Stock, Tally, plan};
+pub use plan::{Asked, Limits, Plan, Stock, Tally, holds, plan};
 pub use run::{Removed, run, unlink_first};
 pub use worth::WINDOW;

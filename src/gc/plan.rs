@@ -175,6 +175,13 @@ pub fn plan<E>(
     Ok(plan)
 }
 
+/// Whether the limits on room hold as it is, so that there is nothing to plan.
+#[must_use]
+pub fn holds(stock: &Stock, limits: &RoomLimits) -> bool {
+    // Whenever it was made.
+    begin(stock, limits, Timestamp::from_millis(0)).is_enough()
+}
+
 fn begin(stock: &Stock, limits: &RoomLimits, made_at: Timestamp) -> Plan {
     let free = &stock.free;
     let asked = Asked {

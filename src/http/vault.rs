@@ -29,7 +29,7 @@ use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
 use crate::key::BundleKey;
-use crate::kitchen::{Kitchen, OrderError, Ordered, RETRY_FAILED_AFTER};
+use crate::kitchen::{Kitchen, OrderError, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use crate::store::Found;
 use crate::time::Timestamp;
@@ -325,12 +325,15 @@ impl Vault {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
         };
+        let was_failed = ordered.status == Status::Failed;
         let answer = async {
-            match self.look_up(key).await {
+            // What was ordered is known, unless the request has waited since.
+            let waits = wanted_wait(asked.headers).is_some();
+            match if waits { self.look_up(key).await } else { Ok(Some(ordered)) } {
                 Ok(Some(bundle)) if is_blocked(&bundle) => self.not_ordered(&OrderError::Blocked { reason: None }),
                 Ok(bundle) => {
                     let mut response = self.created(&key, bundle.as_ref());
-                    if ordered == Ordered::Already(Status::Failed) {
+                    if was_failed {
                         response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
                     }
                     response

@@ -64,8 +64,10 @@ impl Room {
     /// An error of kind [`io::ErrorKind::StorageFull`] that says which limit is in the way.
     pub(super) fn check(&self) -> io::Result<()> {
         // Whether there is enough to remove is the same for every policy, and quickest so.
-        let plan = self.plan(1, 1, Policy::Lru)?;
-        if plan.is_enough() { Ok(()) } else { Err(full(&plan)) }
+        match self.plan(1, 1, Policy::Lru)? {
+            Some(plan) if !plan.is_enough() => Err(full(&plan)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Collects what must go for a first step, for a catalogue that has no room to be written.
@@ -96,14 +98,11 @@ impl Room {
     /// Sees to it that what is reserved fits, the last `step` bytes of it being still unwritten.
     fn make(&self, step: u64) -> io::Result<()> {
         for _ in 0..TRIES {
-            let plan = self.plan(step, 0, self.limits().policy)?;
-            if !plan.is_enough() {
-                return Err(full(&plan));
+            match self.plan(step, 0, self.limits().policy)? {
+                None => return Ok(()),
+                Some(plan) if !plan.is_enough() => return Err(full(&plan)),
+                Some(_) => self.collect(step)?,
             }
-            if plan.victims.is_empty() {
-                return Ok(());
-            }
-            self.collect(step)?;
         }
         Err(io::Error::new(io::ErrorKind::StorageFull, "what is collected is used up at once by others"))
     }
@@ -113,7 +112,7 @@ impl Room {
         let removed = {
             let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
             // Anew: somebody else may have made the room meanwhile.
-            let mut plan = self.plan(step, 0, self.limits().policy)?;
+            let Some(mut plan) = self.plan(step, 0, self.limits().policy)? else { return Ok(()) };
             plan.victims.truncate(FILES_AT_ONCE);
             let removed = gc::run(&plan, &self.bundles, |files, _| withdrawn.extend(files)).map_err(|error| {
                 let full = error.is_storage_full();
@@ -132,8 +131,8 @@ impl Room {
     }
 
     /// What must go so that `step` more bytes fit on the disk, and `more` besides what is reserved
-    /// within `max_size`.
-    fn plan(&self, step: u64, more: u64, policy: Policy) -> io::Result<Plan> {
+    /// within `max_size`. `None` when they fit as it is.
+    fn plan(&self, step: u64, more: u64, policy: Policy) -> io::Result<Option<Plan>> {
         let mut stock = gc::stock(&self.bundles).map_err(|error| match error {
             Error::Store(error) => error,
             Error::Catalogue(error) => io::Error::other(error),
@@ -141,10 +140,14 @@ impl Room {
         stock.wanted = step;
         stock.coming = self.reserved.load(Ordering::Acquire).saturating_add(more);
         stock.free.bytes = stock.free.bytes.saturating_add(self.leaving.load(Ordering::Acquire));
+        let room = RoomLimits { policy, ..self.limits() };
+        if gc::holds(&stock, &room) {
+            return Ok(None);
+        }
         let catalogue = self.bundles.catalogue();
         let now = catalogue.moment(Timestamp::now()).map_err(io::Error::other)?;
-        let limits = Limits { room: RoomLimits { policy, ..self.limits() }, max_idle: None };
-        gc::plan(gc::candidates(catalogue, policy), &stock, &limits, now).map_err(io::Error::other)
+        let limits = Limits { room, max_idle: None };
+        gc::plan(gc::candidates(catalogue, policy), &stock, &limits, now).map(Some).map_err(io::Error::other)
     }
 }
 

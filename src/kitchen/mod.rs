@@ -31,7 +31,7 @@ mod waiting;
 
 pub use brigade::Brigade;
 pub use health::Trouble;
-pub use ordering::{OrderError, Ordered, RETRY_FAILED_AFTER};
+pub use ordering::{OrderError, RETRY_FAILED_AFTER};
 pub use remote::{Remote, Sought};
 pub use through::{Stream, ThroughError};
 

@@ -9,7 +9,7 @@
 use super::Kitchen;
 use crate::archive::{Archive as _, ArchiveError, Blocks as _};
 use crate::blocking::blocking;
-use crate::bundle::{FailureCode, Status};
+use crate::bundle::{Bundle, FailureCode, Status};
 use crate::bundles;
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::key::{BundleKey, ObjectKind, Sha1Git};
@@ -27,15 +27,6 @@ pub(super) const WRITING_AT_ONCE: usize = 64;
 
 /// How long a request waits until it has written, in all.
 const WRITING_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What came of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ordered {
-    /// It is in the queue now.
-    Queued,
-    /// It was there, on its way, or failed too short a while ago to be tried again.
-    Already(Status),
-}
 
 /// Why an order was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -91,16 +82,17 @@ fn blocked_reason(reason: Option<&str>) -> &str {
 }
 
 impl Kitchen {
-    /// Asks for a bundle. Blocking. A no-op while it is there or on its way.
+    /// Asks for a bundle, and gives it as it stands then. Blocking. A no-op while it is there or on its way,
+    /// and when it failed less than [`RETRY_FAILED_AFTER`] ago.
     ///
     /// # Errors
     /// [`OrderError`]; nothing was changed then.
-    pub fn order(&self, key: &BundleKey) -> Result<Ordered, OrderError> {
+    pub fn order(&self, key: &BundleKey) -> Result<Bundle, OrderError> {
         self.order_after(key, RETRY_FAILED_AFTER)
     }
 
     /// [`Kitchen::order`], but a failure is tried anew however short ago it was. For the operator.
-    pub fn order_anew(&self, key: &BundleKey) -> Result<Ordered, OrderError> {
+    pub fn order_anew(&self, key: &BundleKey) -> Result<Bundle, OrderError> {
         self.order_after(key, Duration::ZERO)
     }
 
@@ -108,7 +100,7 @@ impl Kitchen {
     ///
     /// # Errors
     /// [`OrderError::Busy`] too, when others write the catalogue all the while.
-    pub async fn request(&self, key: BundleKey) -> Result<Ordered, OrderError> {
+    pub async fn request(&self, key: BundleKey) -> Result<Bundle, OrderError> {
         let kitchen = self.clone();
         if let Some(settled) = blocking(move || kitchen.settled(&key)).await? {
             return Ok(settled);
@@ -133,7 +125,7 @@ impl Kitchen {
         Some(Place { _permit: permit.await.ok()?.ok()?, deadline })
     }
 
-    fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Ordered, OrderError> {
+    fn order_after(&self, key: &BundleKey, retry_failed_after: Duration) -> Result<Bundle, OrderError> {
         match self.settled(key)? {
             Some(settled) => Ok(settled),
             None => self.place(&self.0.catalogue, key, retry_failed_after),
@@ -141,25 +133,24 @@ impl Kitchen {
     }
 
     /// What an order comes to without a change; `None` when it is to be placed.
-    fn settled(&self, key: &BundleKey) -> Result<Option<Ordered>, OrderError> {
+    fn settled(&self, key: &BundleKey) -> Result<Option<Bundle>, OrderError> {
         let shared = &*self.0;
         shared.blocks.refresh()?;
         self.check_blocked(&key.id())?;
         let known = self.look_up_and_heal(key)?;
-        if let Some(failure) = known.as_ref().and_then(|bundle| bundle.failure.as_ref())
-            && failure.code == FailureCode::Blocked
-        {
-            return Err(OrderError::Blocked { reason: None });
-        }
-        let failed = known.as_ref().is_some_and(|bundle| bundle.status == Status::Failed);
-        match known.map(|bundle| bundle.status) {
-            Some(status @ (Status::New | Status::Pending | Status::Done)) => return Ok(Some(Ordered::Already(status))),
-            Some(Status::Failed) | None => {}
+        if let Some(bundle) = &known {
+            if bundle.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Blocked) {
+                return Err(OrderError::Blocked { reason: None });
+            }
+            match bundle.status {
+                Status::New | Status::Pending | Status::Done => return Ok(known),
+                Status::Failed => {}
+            }
         }
         if !self.is_known(key)? {
             match self.remote().and_then(|remote| remote.accepts(key)) {
                 // Nobody had it a moment ago, and its status says so.
-                None if failed && self.remote().is_some() => return Ok(Some(Ordered::Already(Status::Failed))),
+                None if known.is_some() && self.remote().is_some() => return Ok(known),
                 None => return Err(OrderError::NotFound),
                 Some(false) => return Err(OrderError::QueueFull),
                 Some(true) => {}
@@ -178,7 +169,7 @@ impl Kitchen {
         catalogue: &Catalogue,
         key: &BundleKey,
         retry_failed_after: Duration,
-    ) -> Result<Ordered, OrderError> {
+    ) -> Result<Bundle, OrderError> {
         let shared = &*self.0;
         let max_queue = shared.limits().max_queue;
         let order = || catalogue.order(key, Timestamp::now(), max_queue, retry_failed_after);
@@ -187,11 +178,11 @@ impl Kitchen {
             ordered => ordered,
         };
         match ordered? {
-            catalogue::Order::Queued => {
+            catalogue::Order::Queued(bundle) => {
                 shared.work.notify_one();
-                Ok(Ordered::Queued)
+                Ok(bundle)
             }
-            catalogue::Order::Already(status) => Ok(Ordered::Already(status)),
+            catalogue::Order::Already(bundle) => Ok(bundle),
             catalogue::Order::QueueFull => Err(OrderError::QueueFull),
         }
     }
@@ -278,7 +269,7 @@ mod tests {
         assert!(matches!(&refused, OrderError::Blocked { reason } if reason.as_deref() == Some("why")), "{refused}");
         assert_eq!(kitchen.bundles().catalogue().totals().unwrap().queued, 0);
         others.unblock(&swhid).unwrap();
-        assert_eq!(kitchen.order(&key).unwrap(), Ordered::Queued);
+        assert_eq!(kitchen.order(&key).unwrap().status, Status::New);
     }
 
     #[tokio::test]
@@ -287,14 +278,14 @@ mod tests {
         let kitchen = kit::kitchen(data.path(), |_| Ok(Some(TREE)));
         let [queued, new]: [BundleKey; 2] = ["tar", "zip"]
             .map(|ext| format!("directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.{ext}").parse().unwrap());
-        assert_eq!(kitchen.request(queued).await.unwrap(), Ordered::Queued);
+        assert_eq!(kitchen.request(queued).await.unwrap().status, Status::New);
         let other = rusqlite::Connection::open(data.path().join("catalogue.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let start = Instant::now();
         assert!(matches!(kitchen.request(new).await, Err(OrderError::Busy)));
         assert!(start.elapsed() < WRITING_PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
-        assert_eq!(kitchen.request(queued).await.unwrap(), Ordered::Already(Status::New));
+        assert_eq!(kitchen.request(queued).await.unwrap().key, queued);
         other.execute_batch("COMMIT").unwrap();
-        assert_eq!(kitchen.request(new).await.unwrap(), Ordered::Queued);
+        assert_eq!(kitchen.request(new).await.unwrap().key, new);
     }
 }

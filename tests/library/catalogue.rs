@@ -32,9 +32,32 @@ fn larder() -> Larder {
     Larder { _folder: folder, path, catalogue }
 }
 
+/// What came of an order, once the bundle that it gives was compared with the one that is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Queued,
+    Already(Status),
+    QueueFull,
+}
+
+#[track_caller]
+fn order(catalogue: &Catalogue, key: &BundleKey, now: Timestamp, max_queue: u64) -> Came {
+    let came = catalogue.order(key, now, max_queue, MINUTE).unwrap();
+    let (Order::Queued(bundle) | Order::Already(bundle)) = &came else { return Came::QueueFull };
+    assert_eq!(bundle.key, *key);
+    match came {
+        Order::Queued(bundle) => {
+            assert_eq!(bundle.status, Status::New);
+            Came::Queued
+        }
+        Order::Already(bundle) => Came::Already(bundle.status),
+        Order::QueueFull => Came::QueueFull,
+    }
+}
+
 impl Larder {
-    fn order(&self, key: &BundleKey, now: Timestamp) -> Order {
-        self.catalogue.order(key, now, 1000, MINUTE).unwrap()
+    fn order(&self, key: &BundleKey, now: Timestamp) -> Came {
+        order(&self.catalogue, key, now, 1000)
     }
 
     fn claim(&self, now: Timestamp) -> Claim {
@@ -51,7 +74,7 @@ impl Larder {
 
     /// Orders, claims and finishes.
     fn cook(&self, key: &BundleKey, number: u8, now: Timestamp) {
-        assert_eq!(self.order(key, now), Order::Queued);
+        assert_eq!(self.order(key, now), Came::Queued);
         let claim = self.claim(now);
         assert_eq!(claim.key, *key);
         assert_eq!(self.catalogue.finish(claim, facts(number), SECOND, now, |_| Ok(())).unwrap(), Finished::Done);
@@ -94,13 +117,13 @@ fn no_link(_: &BundleKey, _: &BundleKey) -> io::Result<bool> {
 fn a_bundle_goes_from_asked_for_to_done() {
     let larder = larder();
     assert_eq!(larder.catalogue.bundle(&directory(1)).unwrap(), None);
-    assert_eq!(larder.order(&directory(1), at(0)), Order::Queued);
-    assert_eq!(larder.order(&directory(1), at(1)), Order::Already(Status::New));
+    assert_eq!(larder.order(&directory(1), at(0)), Came::Queued);
+    assert_eq!(larder.order(&directory(1), at(1)), Came::Already(Status::New));
     assert_eq!(larder.status(&directory(1)), Status::New);
 
     let claim = larder.claim(at(2));
     assert_eq!((claim.key, claim.attempt, claim.interruptions), (directory(1), 0, 0));
-    assert_eq!(larder.order(&directory(1), at(3)), Order::Already(Status::Pending));
+    assert_eq!(larder.order(&directory(1), at(3)), Came::Already(Status::Pending));
     assert_eq!(larder.catalogue.claim("q", at(3)).unwrap(), None);
 
     let mut published = Vec::new();
@@ -110,7 +133,7 @@ fn a_bundle_goes_from_asked_for_to_done() {
     };
     assert_eq!(larder.catalogue.finish(claim, facts(1), SECOND, at(4), publish).unwrap(), Finished::Done);
     assert_eq!(published, [directory(1)]);
-    assert_eq!(larder.order(&directory(1), at(5)), Order::Already(Status::Done));
+    assert_eq!(larder.order(&directory(1), at(5)), Came::Already(Status::Done));
     let expected = Bundle {
         key: directory(1),
         status: Status::Done,
@@ -133,16 +156,16 @@ fn sixteen_that_ask_at_once_through_two_handles_get_one_cook() {
     let larder = larder();
     let second = Catalogue::open(&larder.path, Access::Write).unwrap();
     let barrier = Barrier::new(16);
-    let orders: Vec<Order> = std::thread::scope(|scope| {
+    let orders: Vec<Came> = std::thread::scope(|scope| {
         let ask = |n: usize| {
             let catalogue = if n.is_multiple_of(2) { &larder.catalogue } else { &second };
             barrier.wait();
-            catalogue.order(&directory(1), at(0), 100, MINUTE).unwrap()
+            order(catalogue, &directory(1), at(0), 100)
         };
         let threads: Vec<_> = (0..16).map(|n| scope.spawn(move || ask(n))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(orders.iter().filter(|order| **order == Order::Queued).count(), 1, "{orders:?}");
+    assert_eq!(orders.iter().filter(|order| **order == Came::Queued).count(), 1, "{orders:?}");
     assert_eq!(larder.catalogue.totals().unwrap().queued, 1);
 }
 
@@ -194,16 +217,16 @@ fn the_oldest_goes_first_and_a_cook_given_back_keeps_its_place() {
 #[test]
 fn a_full_queue_refuses_what_is_new_to_it_and_nothing_else() {
     let larder = larder();
-    let order = |key: &BundleKey| larder.catalogue.order(key, at(0), 2, MINUTE).unwrap();
+    let order = |key: &BundleKey| order(&larder.catalogue, key, at(0), 2);
     larder.cook(&directory(9), 9, at(0));
-    assert_eq!(order(&directory(1)), Order::Queued);
-    assert_eq!(order(&directory(2)), Order::Queued);
-    assert_eq!(order(&directory(3)), Order::QueueFull);
+    assert_eq!(order(&directory(1)), Came::Queued);
+    assert_eq!(order(&directory(2)), Came::Queued);
+    assert_eq!(order(&directory(3)), Came::QueueFull);
     assert_eq!(larder.catalogue.bundle(&directory(3)).unwrap(), None);
-    assert_eq!(order(&directory(1)), Order::Already(Status::New));
-    assert_eq!(order(&directory(9)), Order::Already(Status::Done));
+    assert_eq!(order(&directory(1)), Came::Already(Status::New));
+    assert_eq!(order(&directory(9)), Came::Already(Status::Done));
     larder.claim(at(0));
-    assert_eq!(order(&directory(3)), Order::Queued, "a running cook does not wait");
+    assert_eq!(order(&directory(3)), Came::Queued, "a running cook does not wait");
 }
 
 #[test]
@@ -219,8 +242,8 @@ fn a_permanent_failure_is_kept_and_tried_again_when_asked_a_minute_later() {
     let lost = larder.catalogue.finish(stale, facts(1), SECOND, at(11), |_| panic!("published")).unwrap();
     assert_eq!(lost, Finished::Lost);
 
-    assert_eq!(larder.order(&directory(1), at(69)), Order::Already(Status::Failed));
-    assert_eq!(larder.order(&directory(1), at(70)), Order::Queued);
+    assert_eq!(larder.order(&directory(1), at(69)), Came::Already(Status::Failed));
+    assert_eq!(larder.order(&directory(1), at(70)), Came::Queued);
     let bundle = larder.bundle(&directory(1));
     assert_eq!((bundle.status, bundle.failure, bundle.created_at), (Status::New, None, at(0)));
 }
@@ -236,7 +259,7 @@ fn a_transient_failure_is_retried_five_times_each_after_twice_the_wait() {
         let retry = now.after(SECOND * wait);
         assert_eq!(larder.catalogue.fail(claim, failure(FailureCode::Io), now).unwrap(), Failed::Retry(retry));
         assert_eq!(larder.status(&directory(1)), Status::New);
-        assert_eq!(larder.order(&directory(1), now), Order::Already(Status::New));
+        assert_eq!(larder.order(&directory(1), now), Came::Already(Status::New));
         assert_eq!(larder.catalogue.next_ready().unwrap(), Some(retry));
         let early = Timestamp::from_millis(retry.as_millis() - 1);
         assert_eq!(larder.catalogue.claim("p", early).unwrap(), None);
@@ -336,7 +359,7 @@ fn revisions_of_one_directory_wait_for_one_cook_and_are_done_together() {
         let delegated = larder.catalogue.delegate(claim, &directory(1), at(1), no_link).unwrap();
         assert_eq!(delegated, Delegated::Waiting);
         assert_eq!(larder.status(&revision(number)), Status::Pending);
-        assert_eq!(larder.order(&revision(number), at(2)), Order::Already(Status::Pending));
+        assert_eq!(larder.order(&revision(number), at(2)), Came::Already(Status::Pending));
     }
     assert_eq!(larder.status(&directory(1)), Status::New);
     let totals = larder.catalogue.totals().unwrap();
@@ -375,7 +398,7 @@ fn who_waits_fails_with_what_it_waits_for() {
         assert_eq!(larder.bundle(&key).failure, Some(failure(FailureCode::HostileTree)));
     }
     // Asked for again, the revision has its failed directory cooked again.
-    assert_eq!(larder.order(&revision(2), at(100)), Order::Queued);
+    assert_eq!(larder.order(&revision(2), at(100)), Came::Queued);
     larder.catalogue.delegate(larder.claim(at(100)), &directory(1), at(100), no_link).unwrap();
     assert_eq!(larder.claim(at(100)).key, directory(1));
     for interruption in 1..=26 {
@@ -579,8 +602,8 @@ fn a_clock_set_back_harms_nothing() {
     assert_eq!(larder.catalogue.claim("p", back(11)).unwrap(), None);
     assert_eq!(larder.catalogue.next_ready().unwrap(), Some(retry));
     larder.catalogue.fail(larder.claim(retry), failure(FailureCode::TooLarge), retry).unwrap();
-    assert_eq!(larder.order(&directory(3), back(70)), Order::Already(Status::Failed));
-    assert_eq!(larder.order(&directory(3), back(140)), Order::Queued);
+    assert_eq!(larder.order(&directory(3), back(70)), Came::Already(Status::Failed));
+    assert_eq!(larder.order(&directory(3), back(140)), Came::Queued);
 }
 
 #[test]
@@ -628,7 +651,7 @@ fn a_second_handle_does_not_loosen_the_locks_of_the_first() {
     if python.is_ok_and(|status| status.success()) {
         assert!(larder.path.with_file_name("catalogue.db-wal").exists());
     }
-    assert_eq!(larder.order(&directory(1), at(0)), Order::Already(Status::New));
+    assert_eq!(larder.order(&directory(1), at(0)), Came::Already(Status::New));
 }
 
 #[test]
@@ -694,11 +717,11 @@ fn many_that_open_a_new_catalogue_at_once_make_one() {
     std::thread::scope(|scope| {
         let open = |number: u8| {
             let catalogue = Catalogue::open(&path, Access::Migrate).unwrap();
-            catalogue.order(&directory(number), at(0), 100, MINUTE).unwrap()
+            order(&catalogue, &directory(number), at(0), 100)
         };
         let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || open(number))).collect();
         for thread in threads {
-            assert_eq!(thread.join().unwrap(), Order::Queued);
+            assert_eq!(thread.join().unwrap(), Came::Queued);
         }
     });
     assert_eq!(Catalogue::open(&path, Access::Read).unwrap().totals().unwrap().queued, 8);

@@ -10,7 +10,7 @@ use super::said::{Wrong, found};
 use crate::bundle::{Bundle, Status};
 use crate::http::body::Body;
 use crate::key::{BundleKey, Format, ObjectKind};
-use crate::kitchen::{OrderError, Ordered, RETRY_FAILED_AFTER};
+use crate::kitchen::{OrderError, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
@@ -106,9 +106,8 @@ impl Vault {
             Err(OrderError::NotFound | OrderError::OtherKind { .. }) => return Err(not_found(&key)),
             Err(error) => return Err(self.swh_wrong(&error)),
         };
-        let bundle = self.look_up(key).await.map_err(|error| self.swh_wrong(&error))?;
-        let mut response = self.swh_said(call, named, bundle.as_ref());
-        if ordered == Ordered::Already(Status::Failed) {
+        let mut response = self.swh_said(call, named, Some(&ordered));
+        if ordered.status == Status::Failed {
             response.headers_mut().insert(RETRY_AFTER, RETRY_FAILED_AFTER.as_secs().into());
         }
         Ok(response)
