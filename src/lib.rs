@@ -9,8 +9,8 @@
 //! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, join, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 1 | `dir` `members` | files for all above: folders by handle; who is alive, who is alone |
 //! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
-//! | 3 | `bundles` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
-//! | 4 | `blocking` `kitchen` `archiver` `upstream` `get` | tokio from here up |
+//! | 3 | `bundles` `admission` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
+//! | 4 | `blocking` `kitchen` `archiver` `upstream` `housekeeping` `get` | tokio from here up |
 //! | 5 | `http` | statuses, headers, answers; of commands only `serve` knows it |
 //! | 6 | `cli` `config` `main` | wiring |
 //!
@@ -25,6 +25,7 @@
 
 pub mod access;
 pub mod address;
+pub mod admission;
 pub mod archive;
 pub mod archiver;
 mod blocking;
@@ -42,6 +43,7 @@ pub mod escaped;
 pub mod fsck;
 pub mod gc;
 pub mod get;
+pub mod housekeeping;
 pub mod http;
 pub mod key;
 pub mod kitchen;

@@ -54,6 +54,55 @@ impl FromStr for Mode {
     }
 }
 
+/// What a process that serves does; several on one data folder share the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Answers requests, cooks and fetches.
+    #[default]
+    All,
+    /// Answers requests, and leaves cooks and fetches to other processes.
+    Front,
+    /// Cooks and fetches what others ask for; of requests answers those for its health.
+    Cook,
+}
+
+impl Role {
+    /// Whether it answers requests for bundles.
+    #[must_use]
+    pub const fn answers(self) -> bool {
+        matches!(self, Self::All | Self::Front)
+    }
+
+    /// Whether it cooks and fetches.
+    #[must_use]
+    pub const fn cooks(self) -> bool {
+        matches!(self, Self::All | Self::Cook)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::All => "all",
+            Self::Front => "front",
+            Self::Cook => "cook",
+        })
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "front" => Ok(Self::Front),
+            "cook" => Ok(Self::Cook),
+            _ => Err(format!("{text:?} is none of all, front and cook")),
+        }
+    }
+}
+
 /// What is collected first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {

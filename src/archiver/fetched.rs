@@ -12,11 +12,11 @@
 
 use super::structure::{self, Blobs, Packing};
 use super::tree::{Members, Top};
+use crate::admission::{Reservation, Room};
 use crate::archive::object::{self, Hasher};
 use crate::archive::{Archive, ArchiveError, Header, MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::bundles::Bundles;
 use crate::key::Sha1Git;
-use crate::kitchen::{Kitchen, Reservation, Space};
 use crate::task::Alias;
 use std::collections::HashMap;
 use std::fs::File;
@@ -41,7 +41,7 @@ struct Shared {
     scratch: PathBuf,
     /// What all shelves together may hold.
     max_scratch: u64,
-    space: Space,
+    space: Arc<Room>,
     shelves: Mutex<HashMap<Sha1Git, Shelf>>,
     laying: Mutex<()>,
 }
@@ -64,13 +64,12 @@ struct Contents {
 }
 
 impl FetchedArchive {
-    /// What was fetched into the store of a kitchen. Shelves lie in the folder `scratch`, take at most
-    /// `max_scratch` bytes together, and these of what the kitchen may take of the disk.
+    /// What was fetched and kept among `bundles`. Shelves lie in the folder `scratch`, take at most
+    /// `max_scratch` bytes together, and these of the `room` that bundles have.
     #[must_use]
-    pub fn new(kitchen: &Kitchen, scratch: PathBuf, max_scratch: u64) -> Self {
-        let bundles = kitchen.bundles().clone();
-        let (shelves, laying, space) = (Mutex::default(), Mutex::default(), kitchen.space());
-        Self(Arc::new(Shared { bundles, scratch, max_scratch, space, shelves, laying }))
+    pub fn new(bundles: Bundles, room: Arc<Room>, scratch: PathBuf, max_scratch: u64) -> Self {
+        let (shelves, laying) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { bundles, scratch, max_scratch, space: room, shelves, laying }))
     }
 }
 

@@ -24,7 +24,7 @@ impl Archiver {
         counter: Arc<AtomicU64>,
     ) -> Result<bool, Fault> {
         // Stands until the catalogue counts the file.
-        let mut reservation = self.0.kitchen.reservation();
+        let mut reservation = self.0.orders.reservation();
         match sink::take_in(&self.0.bundles, &mut reservation, expected, pieces, counter)? {
             None => Ok(false),
             Some(taken) => self.land(incoming, taken).map(|()| true),
@@ -48,7 +48,7 @@ impl Archiver {
         };
         let blocked = || Fault::new(FaultCode::Blocked, "The archive, or the directory in it, is blocked here.");
         let directory = fetched.directory.as_ref().ok().map(|directory| directory.id);
-        if [Some(content.id()), directory].iter().flatten().any(|id| self.0.kitchen.check_blocked(id).is_err()) {
+        if [Some(content.id()), directory].iter().flatten().any(|id| self.0.orders.check_blocked(id).is_err()) {
             return Err(blocked());
         }
         let file = taken.sealed.open().map_err(|error| kept(&error))?;
@@ -69,12 +69,12 @@ impl Archiver {
         let landed = landed.map_err(|error| kept(&error))?;
         if matches!(landed, Landed::Published | Landed::Drifted) {
             let done = FetchOutcome::Done { took: landing.took, bytes: facts.size };
-            self.0.kitchen.metrics().fetch_ended(&job.alias.wanted.source, &done);
+            self.0.orders.metrics().fetch_ended(&job.alias.wanted.source, &done);
         }
         match landed {
             Landed::Published => {
                 tracing::info!(task = job.id, key = %content, size = facts.size, took = ?landing.took, "fetched");
-                self.0.kitchen.announce(&content);
+                self.0.orders.announce(&content);
             }
             Landed::Drifted => {
                 tracing::warn!(task = job.id, url = job.alias.wanted.url, now = %content, "the bytes of an archive changed; the first stay");

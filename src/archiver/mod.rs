@@ -8,7 +8,7 @@
 //! whole, and is the archive that its suffix says, is published, in the transaction in which the task
 //! ends.
 //!
-//! **Who owns what.** As in the kitchen: a fetch belongs to a process by the folder that it holds
+//! **Who owns what.** As with cooks: a fetch belongs to a process by the folder that it holds
 //! locked, and is taken up by another when that is gone.
 //!
 //! **Locks.** The map of running fetches is held for one lookup.
@@ -34,14 +34,14 @@ mod worker;
 pub use fetched::FetchedArchive;
 pub(crate) use resolve::Guarded;
 pub(crate) use tls::read as certificates;
-pub use worker::Crew;
+pub use worker::Workers;
 
 use crate::blocking::blocking;
 use crate::bundles::Bundles;
 use crate::catalogue::{Catalogue, CatalogueError, TaskOrder};
 use crate::chance::random;
 use crate::key::{BundleKey, Flat, Sha1Git};
-use crate::kitchen::Kitchen;
+use crate::kitchen::Orders;
 use crate::limits::Mode;
 use crate::task::{Alias, Fault, FaultCode, Fetched, State, Task, Wanted, task_id};
 use crate::time::Timestamp;
@@ -68,7 +68,7 @@ pub struct Archiver(Arc<Shared>);
 struct Shared {
     settings: settings::Archiver,
     at_once: BTreeMap<String, usize>,
-    kitchen: Kitchen,
+    orders: Orders,
     bundles: Bundles,
     /// For aliases, tasks and placements.
     catalogue: Catalogue,
@@ -138,17 +138,17 @@ pub struct Report {
 impl Archiver {
     /// An archiver that nobody works for yet, whose absolute URLs begin with `base`.
     #[must_use]
-    pub fn new(settings: settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
+    pub fn new(settings: settings::Archiver, orders: Orders, base: &str) -> Self {
         for source in settings.sources.keys() {
-            kitchen.metrics().expect_source(source);
+            orders.metrics().expect_source(source);
         }
         Self(Arc::new(Shared {
             at_once: settings.at_once(),
-            placement: Placement::new(&settings, kitchen.clone(), base),
+            placement: Placement::new(&settings, orders.clone(), base),
             settings,
-            bundles: kitchen.bundles().clone(),
-            catalogue: kitchen.bundles().catalogue().clone(),
-            kitchen,
+            bundles: orders.bundles().clone(),
+            catalogue: orders.bundles().catalogue().clone(),
+            orders,
             running: Mutex::default(),
             work: Notify::new(),
             clients: fetch::Clients::default(),
@@ -184,7 +184,7 @@ impl Archiver {
 
     /// Orders a fetch for a request, which does not wait for long.
     async fn order_soon(&self, wanted: Wanted) -> Result<Answer, AnswerError> {
-        let place = self.0.kitchen.place_to_write().await.ok_or(AnswerError::Busy)?;
+        let place = self.0.orders.place_to_write().await.ok_or(AnswerError::Busy)?;
         let archiver = self.clone();
         let ordered = blocking(move || {
             let catalogue = archiver.0.catalogue.hurried(place.left());
@@ -239,14 +239,14 @@ impl Archiver {
 
     fn find(&self, wanted: &Wanted, canonical: bool, fetch: bool) -> Result<Found, AnswerError> {
         let (shared, catalogue) = (&*self.0, &self.0.catalogue);
-        shared.kitchen.look_at_blocks()?;
+        shared.orders.look_at_blocks()?;
         let alias = catalogue.alias(&wanted.key())?;
         if let Some(alias) = &alias
             && let Some(fetched) = &alias.fetched
             && !self.is_expired(alias)?
         {
             let directory = fetched.directory.as_ref().ok().filter(|_| canonical);
-            let blocked = |id: Sha1Git| shared.kitchen.check_blocked(&id).is_err();
+            let blocked = |id: Sha1Git| shared.orders.check_blocked(&id).is_err();
             // A fetch would bring the same, and be refused.
             if blocked(fetched.content.id()) || directory.is_some_and(|directory| blocked(directory.id)) {
                 return Ok(Found::Answer(Answer::Blocked));
@@ -271,7 +271,7 @@ impl Archiver {
             let under_way = under_way.filter(|task| !task.state.is_ended());
             return Ok(Found::Answer(under_way.map_or(Answer::Absent, |task| Answer::Task(task.id))));
         }
-        if shared.kitchen.mode() != Mode::Normal {
+        if shared.orders.mode() != Mode::Normal {
             return Err(AnswerError::ReadOnly);
         }
         Ok(Found::Absent)
@@ -281,7 +281,7 @@ impl Archiver {
     fn is_expired(&self, alias: &Alias) -> Result<bool, CatalogueError> {
         let (shared, wanted) = (&*self.0, &alias.wanted);
         let source = shared.settings.sources.get(&wanted.source).filter(|source| source.moves(&wanted.rev));
-        let (Some(source), Some(at), Mode::Normal) = (source, alias.fetched_at, shared.kitchen.mode()) else {
+        let (Some(source), Some(at), Mode::Normal) = (source, alias.fetched_at, shared.orders.mode()) else {
             return Ok(false);
         };
         shared.catalogue.has_passed(source.moving_expiry, at, Timestamp::now())
@@ -302,13 +302,13 @@ impl Archiver {
     /// What is known of a task.
     fn look_up(&self, id: &str) -> Result<Option<Known>, AnswerError> {
         let (shared, catalogue) = (&*self.0, &self.0.catalogue);
-        if shared.kitchen.mode() == Mode::Normal {
+        if shared.orders.mode() == Mode::Normal {
             self.expire()?;
         }
         let Some((task, alias)) = catalogue.task(id)? else { return Ok(None) };
-        shared.kitchen.look_at_blocks()?;
+        shared.orders.look_at_blocks()?;
         let content = alias.fetched.as_ref().map(|fetched| fetched.content.id());
-        let is_blocked = content.is_some_and(|id| shared.kitchen.check_blocked(&id).is_err());
+        let is_blocked = content.is_some_and(|id| shared.orders.check_blocked(&id).is_err());
         let places = match &alias.fetched {
             Some(fetched) if task.state == State::Success && !is_blocked => shared.placement.places(fetched)?,
             _ => None,

@@ -8,7 +8,7 @@ use crate::bundle::FileFacts;
 use crate::bundles::Bundles;
 use crate::catalogue::{Catalogue, Placed, Placement as Row, PlacementState};
 use crate::key::{BundleKey, is_download_name};
-use crate::kitchen::Kitchen;
+use crate::kitchen::Orders;
 use crate::limits::Mode;
 use crate::task::Fetched;
 use crate::time::Timestamp;
@@ -25,7 +25,7 @@ pub(super) struct Placement {
     /// The URL of larder's root, without a trailing slash.
     base: Arc<RwLock<String>>,
     regions: Regions,
-    kitchen: Kitchen,
+    orders: Orders,
     bundles: Bundles,
     catalogue: Catalogue,
 }
@@ -40,15 +40,9 @@ pub(super) struct Places {
 
 impl Placement {
     /// larder's own store, whose URLs begin with `base`, and the regions of the settings.
-    pub(super) fn new(settings: &settings::Archiver, kitchen: Kitchen, base: &str) -> Self {
-        let (bundles, catalogue) = (kitchen.bundles().clone(), kitchen.bundles().catalogue().clone());
-        Self {
-            base: Arc::new(RwLock::new(trimmed(base))),
-            regions: Regions::new(settings),
-            kitchen,
-            bundles,
-            catalogue,
-        }
+    pub(super) fn new(settings: &settings::Archiver, orders: Orders, base: &str) -> Self {
+        let (bundles, catalogue) = (orders.bundles().clone(), orders.bundles().catalogue().clone());
+        Self { base: Arc::new(RwLock::new(trimmed(base))), regions: Regions::new(settings), orders, bundles, catalogue }
     }
 
     /// Other URLs of larder's own from now on.
@@ -76,7 +70,7 @@ impl Placement {
     fn fill(&self, fetched: &Fetched, known: &[Row]) -> Result<(), super::AnswerError> {
         let mut lacking = self.regions.names();
         lacking.retain(|name| !known.iter().any(|row| row.region == *name));
-        if lacking.is_empty() || self.kitchen.mode() != Mode::Normal {
+        if lacking.is_empty() || self.orders.mode() != Mode::Normal {
             return Ok(());
         }
         let catalogue = &self.catalogue;
@@ -96,7 +90,7 @@ impl Placement {
     /// task says SUCCESS and may run again for the same archive.
     pub(super) async fn put(&self, fetched: &Fetched, facts: &FileFacts, file: File) {
         if !self.regions.is_empty() {
-            region::put_everywhere(&self.regions, &self.kitchen, &Placed::of(fetched, facts), file).await;
+            region::put_everywhere(&self.regions, &self.orders, &Placed::of(fetched, facts), file).await;
         }
     }
 
@@ -117,7 +111,7 @@ impl Placement {
         for row in rows.into_iter().filter(|row| self.is_up(row) || !places.local) {
             if let Some(url) = self.regions.sign(row, &fetched.media_type, &fetched.file_name).await {
                 // The store sees nothing of downloads from elsewhere, and would collect what is used most.
-                self.kitchen.touch(&fetched.content);
+                self.orders.touch(&fetched.content);
                 self.regions.look_again(row);
                 return Some(url);
             }

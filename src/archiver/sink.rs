@@ -4,11 +4,11 @@
 
 use super::structure::{self, Packing, StructureError};
 use super::tree::Top;
+use crate::admission::Reservation;
 use crate::archive::ObjectType;
 use crate::archive::object::Hasher;
 use crate::bundles::Bundles;
 use crate::key::Sha1Git;
-use crate::kitchen::Reservation;
 use crate::store::Sealed;
 use crate::task::{Directory, Fault, FaultCode};
 use bytes::{Buf, Bytes};

@@ -10,7 +10,7 @@ use super::{Archiver, PENDING_TOO_LONG, region};
 use crate::blocking::blocking;
 use crate::catalogue::Job;
 use crate::chance::jittered;
-use crate::limits::Mode;
+use crate::limits::{Mode, Role};
 use crate::metrics::FetchOutcome;
 use crate::task::{Fault, FaultCode};
 use crate::time::Timestamp;
@@ -33,13 +33,13 @@ const AT_ONCE: usize = 4;
 /// The longest media type and name that are kept, in bytes.
 const MAX_FIELD: usize = 200;
 
-/// Those who fetch.
-pub struct Crew {
+/// Those who fetch, and look after regions.
+pub struct Workers {
     archiver: Archiver,
     tasks: JoinSet<()>,
 }
 
-impl Crew {
+impl Workers {
     /// Begins no further fetch, gives those that run `grace` to end, then puts them back into the
     /// queue.
     pub async fn stop(mut self, grace: Duration) {
@@ -54,22 +54,26 @@ impl Crew {
 }
 
 impl Archiver {
-    /// Sets the fetches going, where anything may be written. They end after [`Crew::stop`].
+    /// Sets going what a role does: any looks whether regions are up; one that cooks fetches, and does what is
+    /// due in regions, where anything may be written. They end after [`Workers::stop`].
     #[must_use]
-    pub fn start(&self) -> Crew {
+    pub fn start(&self, role: Role) -> Workers {
         let mut tasks = JoinSet::new();
         for region in self.0.placement.regions().all() {
             tasks.spawn(region::watch_over(self.clone(), Arc::clone(region)));
         }
-        if self.0.kitchen.mode() == Mode::Normal {
+        let writes = self.0.orders.mode() == Mode::Normal;
+        for region in self.0.placement.regions().all().filter(|_| writes && role.answers()) {
+            tasks.spawn(region::look_at(self.clone(), Arc::clone(region)));
+        }
+        if writes && role.cooks() {
             tasks.spawn(dispatch(self.clone()));
             tasks.spawn(keep_up(self.clone()));
             for region in self.0.placement.regions().all() {
                 tasks.spawn(region::work_at(self.clone(), Arc::clone(region)));
-                tasks.spawn(region::look_at(self.clone(), Arc::clone(region)));
             }
         }
-        Crew { archiver: self.clone(), tasks }
+        Workers { archiver: self.clone(), tasks }
     }
 
     /// Takes up the fetches of dead processes, has those wait anew that waited too long, and forgets
@@ -182,7 +186,7 @@ async fn work(archiver: Archiver, job: Job) {
         () = archiver.halted() => None,
     };
     archiver.running().remove(&job.id);
-    let metrics = archiver.0.kitchen.metrics();
+    let metrics = archiver.0.orders.metrics();
     match &outcome {
         // Counted where it was published.
         Some(Outcome::Settled) => {}

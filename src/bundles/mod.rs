@@ -156,7 +156,7 @@ impl Bundles {
 mod tests {
     use super::*;
     use crate::bundle::Remarks;
-    use crate::catalogue::{Access, Dish};
+    use crate::catalogue::{Access, Finishing};
     use std::io::Write as _;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -174,8 +174,8 @@ mod tests {
         draft.write_all(b"bytes").unwrap();
         let sealed = draft.seal().unwrap();
         let (facts, remarks) = (sealed.facts(), Remarks::default());
-        let dish = Dish { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
-        let (_, names) = bundles.publish(claim, sealed, &dish, NOW).unwrap();
+        let finishing = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
+        let (_, names) = bundles.publish(claim, sealed, &finishing, NOW).unwrap();
         assert_eq!(names, [key]);
         key
     }

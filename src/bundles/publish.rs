@@ -1,7 +1,7 @@
 //! How a bundle comes to be there: from a cook, as another name of one, from a fetch, from a region.
 
 use super::Bundles;
-use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Finished, Job, Landed, Landing};
+use crate::catalogue::{CatalogueError, Claim, Delegated, Finished, Finishing, Job, Landed, Landing};
 use crate::key::BundleKey;
 use crate::store::Sealed;
 use crate::time::Timestamp;
@@ -17,11 +17,11 @@ impl Bundles {
         &self,
         claim: Claim,
         draft: Sealed,
-        cooked: &Dish<'_>,
+        cooked: &Finishing<'_>,
         now: Timestamp,
     ) -> Result<(Finished, Vec<BundleKey>), CatalogueError> {
         let mut published = Vec::new();
-        let finished = self.catalogue.finish_dish(claim, cooked, now, |names| {
+        let finished = self.catalogue.finish_cook(claim, cooked, now, |names| {
             published.extend_from_slice(names);
             self.store.publish(draft, names)
         })?;

@@ -138,7 +138,7 @@ fn advance(transaction: &Connection) -> Result<i64, Fault> {
 mod tests {
     use super::*;
     use crate::bundle::{Failure, FailureCode, FileFacts, Remarks};
-    use crate::catalogue::{Access, Dish, Finished};
+    use crate::catalogue::{Access, Finished, Finishing};
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -200,7 +200,7 @@ mod tests {
         let directory = ordered(&catalogue);
         let met = |id: &Sha1Git| *id == swhid(1).id;
         let remarks = Remarks::default();
-        let dish = Dish { facts: FACTS, remarks: &remarks, took: Duration::ZERO, met: &met };
+        let finishing = Finishing { facts: FACTS, remarks: &remarks, took: Duration::ZERO, met: &met };
         let refuse = |_: &[BundleKey]| panic!("published");
         let again = |claim: Claim| {
             catalogue.give_back(claim).unwrap();
@@ -210,7 +210,7 @@ mod tests {
         let claim = catalogue.claim("p", NOW).unwrap().unwrap();
         catalogue.block(&swhid(2), None, NOW).unwrap();
         catalogue.block(&swhid(1), None, NOW).unwrap();
-        assert_eq!(catalogue.finish_dish(claim.clone(), &dish, NOW, refuse).unwrap(), Finished::Outdated);
+        assert_eq!(catalogue.finish_cook(claim.clone(), &finishing, NOW, refuse).unwrap(), Finished::Outdated);
 
         let claim = again(claim);
         let revision: BundleKey = "revision/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
@@ -218,13 +218,13 @@ mod tests {
         let waiter = catalogue.claim("p", NOW).unwrap().unwrap();
         catalogue.delegate(waiter, &directory, NOW, |_, _| Ok(true)).unwrap();
         catalogue.block(&swhid(3), None, NOW).unwrap();
-        let finished = catalogue.finish_dish(claim.clone(), &dish, NOW, refuse).unwrap();
+        let finished = catalogue.finish_cook(claim.clone(), &finishing, NOW, refuse).unwrap();
         assert_eq!(finished, Finished::Outdated, "the revision may be what is blocked, or lead to it");
 
         let claim = again(claim);
         catalogue.remove(&[revision], |_| Ok(())).unwrap();
         catalogue.block(&swhid(4), None, NOW).unwrap();
-        assert_eq!(catalogue.finish_dish(claim, &dish, NOW, |_| Ok(())).unwrap(), Finished::Done);
+        assert_eq!(catalogue.finish_cook(claim, &finishing, NOW, |_| Ok(())).unwrap(), Finished::Done);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const MESSAGE: usize = 500;
 
 /// What a cook came to, beside its draft.
 #[derive(Clone, Copy)]
-pub struct Dish<'a> {
+pub struct Finishing<'a> {
     /// Of the draft.
     pub facts: FileFacts,
     /// What is to be said of the bundle.
@@ -110,7 +110,7 @@ impl Catalogue {
         })
     }
 
-    /// [`finish_dish`](Self::finish_dish), of a cook of which nothing is to be said, and that may have
+    /// [`finish_cook`](Self::finish_cook), of a cook of which nothing is to be said, and that may have
     /// read anything.
     pub fn finish(
         &self,
@@ -120,7 +120,7 @@ impl Catalogue {
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
-        self.finish_dish(claim, &Dish { facts, remarks: &Remarks::default(), took, met: &|_| true }, now, publish)
+        self.finish_cook(claim, &Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true }, now, publish)
     }
 
     /// Ends a cook whose draft is whole: `publish` gives the file its names, this bundle's and those
@@ -129,10 +129,10 @@ impl Catalogue {
     /// Whoever waits is the name of a revision or a release that leads here through objects that this
     /// cook has not read: then whatever was blocked since outdates it.
     #[expect(clippy::needless_pass_by_value, reason = "the claim is used up")]
-    pub fn finish_dish(
+    pub fn finish_cook(
         &self,
         claim: Claim,
-        dish: &Dish<'_>,
+        finishing: &Finishing<'_>,
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
@@ -142,12 +142,12 @@ impl Catalogue {
                 return Ok(Finished::Lost);
             }
             let names = names(transaction, &claim)?;
-            if block::any_since(transaction, &claim, |id| names.len() > 1 || (dish.met)(id))? {
+            if block::any_since(transaction, &claim, |id| names.len() > 1 || (finishing.met)(id))? {
                 return Ok(Finished::Outdated);
             }
-            let file = add_file(transaction, &dish.facts, dish.took, now)?;
+            let file = add_file(transaction, &finishing.facts, finishing.took, now)?;
             done(transaction, &claim, &names, file, now)?;
-            remark(transaction, &names, dish.remarks)?;
+            remark(transaction, &names, finishing.remarks)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
             publish(&names).map_err(Fault::Files)?;
             Ok(Finished::Done)

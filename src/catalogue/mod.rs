@@ -59,7 +59,7 @@ pub use collect::{Candidate, Collected, Evicted, FileId, Merit};
 pub use credential::Credential;
 pub use error::CatalogueError;
 pub use file::Loss;
-pub use finish::{Delegated, Dish, Failed, Finished};
+pub use finish::{Delegated, Failed, Finished, Finishing};
 pub use inspect::{Inspection, Shelved};
 pub use integrity::BrokenTask;
 pub use log::LogPosition;

@@ -140,15 +140,15 @@ fn forget(settings: &Settings, request: &str) -> anyhow::Result<bool> {
 }
 
 fn retry(settings: &Settings, request: &str, json: bool) -> anyhow::Result<bool> {
-    let kitchen = rooms::kitchen(settings, rooms::archive(settings)?)?;
-    let catalogue = kitchen.bundles().catalogue().clone();
+    let orders = rooms::orders(settings, rooms::archive(settings)?)?;
+    let catalogue = orders.bundles().catalogue().clone();
     let wanted = if request.contains('/') {
         wanted(settings, request)?
     } else {
         let Some((_, alias)) = catalogue.task(request)? else { return Ok(false) };
         alias.wanted
     };
-    let archiver = Archiver::new(settings.archiver.clone(), kitchen, &list::base(settings).url(""));
+    let archiver = Archiver::new(settings.archiver.clone(), orders, &list::base(settings).url(""));
     archiver.recover();
     let id = match archiver.refetch(&wanted)? {
         TaskOrder::Queued(id) | TaskOrder::Already(id) => id,

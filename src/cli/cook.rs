@@ -8,7 +8,7 @@ use crate::bundle::Status;
 use crate::config::Settings;
 use crate::cook::Unit;
 use crate::key::{BundleKey, Format, ObjectKind};
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::{Cooks, OrderError, Orders};
 use crate::origins::Repositories;
 use crate::time::Timestamp;
 use anyhow::{Context, bail};
@@ -53,18 +53,18 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     };
     let archive = rooms::archive(settings)?;
     archive.wait_for_scans();
-    let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
-    kitchen.recover();
-    let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), kitchen.bundles().catalogue());
-    let key = match args.named.key(settings, &kitchen, locals(), format)? {
+    let orders = rooms::orders(settings, Arc::clone(&archive))?;
+    orders.recover();
+    let locals = || rooms::locals(settings, &Repositories::new((*archive).clone()), orders.bundles().catalogue());
+    let key = match args.named.key(settings, &orders, locals(), format)? {
         Some(key) => key,
         None => bundle.context("because clap asks for one or the other")?,
     };
-    let ordered = match kitchen.order_anew(&key) {
+    let ordered = match orders.order_anew(&key) {
         // No archive holds a snapshot: it is known once somebody has looked at its repository.
         Err(OrderError::NotFound) if key.kind() == ObjectKind::Snapshot => {
             if locals().look_for(&key.id(), &Timestamp::now)? {
-                kitchen.order_anew(&key)
+                orders.order_anew(&key)
             } else {
                 Err(OrderError::NotFound)
             }
@@ -79,18 +79,18 @@ pub(super) fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
         Err(OrderError::NotFound) => bail!("no archive has {}", key.swhid()),
         Err(error) => return Err(error).with_context(|| format!("cannot cook {key}")),
     }
-    cook(&kitchen, &key)?;
+    cook(&orders, &key)?;
     if let Some(output) = &args.output {
-        copy(&kitchen, &key, output)?;
+        copy(&orders, &key, output)?;
     }
-    let bundle = kitchen.look_up_and_heal(&key)?;
+    let bundle = orders.look_up_and_heal(&key)?;
     if args.json {
         super::print_json(&status_body(&key, bundle.as_ref(), None, &super::list::base(settings)))
     } else if args.output.as_deref() == Some(Path::new("-")) {
         Ok(())
     } else {
         let size = bundle.and_then(|bundle| bundle.file).map_or(0, |file| file.size);
-        let place = args.output.clone().unwrap_or_else(|| kitchen.bundles().path(&key));
+        let place = args.output.clone().unwrap_or_else(|| orders.bundles().path(&key));
         super::print(&format!("{key} {} {}\n", ByteSize(size), place.display()))
     }
 }
@@ -107,14 +107,14 @@ fn wanted(args: &Args) -> anyhow::Result<(Option<BundleKey>, Option<Format>)> {
 }
 
 /// Cooks until the bundle is done, here or in the process that was first.
-fn cook(kitchen: &Kitchen, key: &BundleKey) -> anyhow::Result<()> {
+fn cook(orders: &Orders, key: &BundleKey) -> anyhow::Result<()> {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| show_progress(kitchen, key, &ended));
+        scope.spawn(|| show_progress(orders, key, &ended));
         let result = loop {
-            match kitchen.cook_with_its_root(key) {
+            match Cooks::new(orders.clone()).cook_with_its_root(key) {
                 Err(error) => break Err(error.into()),
-                Ok(worked) => match kitchen.look_up_and_heal(key) {
+                Ok(worked) => match orders.look_up_and_heal(key) {
                     Err(error) => break Err(error.into()),
                     Ok(None) => break Err(anyhow::anyhow!("{key} was removed while it was cooked")),
                     Ok(Some(bundle)) => match bundle.status {
@@ -134,14 +134,14 @@ fn cook(kitchen: &Kitchen, key: &BundleKey) -> anyhow::Result<()> {
     })
 }
 
-fn show_progress(kitchen: &Kitchen, key: &BundleKey, ended: &AtomicBool) {
+fn show_progress(orders: &Orders, key: &BundleKey, ended: &AtomicBool) {
     if !std::io::stderr().is_terminal() {
         return;
     }
     let style = |template| ProgressStyle::with_template(template).expect("because a test builds it from it");
     let bar = ProgressBar::new_spinner().with_style(style(WALKING)).with_message(key.swhid().to_string());
     while !ended.load(Ordering::Acquire) {
-        if let Some(progress) = kitchen.any_progress() {
+        if let Some(progress) = orders.any_progress() {
             if let Some(total) = progress.total {
                 bar.set_style(style(match progress.unit {
                     Unit::Bytes => BYTES,
@@ -158,8 +158,8 @@ fn show_progress(kitchen: &Kitchen, key: &BundleKey, ended: &AtomicBool) {
 }
 
 /// Copies the bundle out of the store; a file takes its name when it is whole.
-fn copy(kitchen: &Kitchen, key: &BundleKey, output: &Path) -> anyhow::Result<()> {
-    let mut found = kitchen.bundles().open(key)?.with_context(|| format!("{key} was removed while it was copied"))?;
+fn copy(orders: &Orders, key: &BundleKey, output: &Path) -> anyhow::Result<()> {
+    let mut found = orders.bundles().open(key)?.with_context(|| format!("{key} was removed while it was copied"))?;
     if output == Path::new("-") {
         std::io::copy(&mut found.file, &mut std::io::stdout().lock())?;
         return Ok(());

@@ -3,7 +3,7 @@
 use crate::config::Settings;
 use crate::get::Question;
 use crate::key::{BundleKey, Format};
-use crate::kitchen::Kitchen;
+use crate::kitchen::Orders;
 use crate::origins::{Locals, Remote, TreePath, resolve};
 use crate::time::Timestamp;
 use anyhow::{Context, bail};
@@ -33,7 +33,7 @@ impl Named {
     pub(super) fn key(
         &self,
         settings: &Settings,
-        kitchen: &Kitchen,
+        orders: &Orders,
         mut locals: Locals,
         format: Option<Format>,
     ) -> anyhow::Result<Option<BundleKey>> {
@@ -45,7 +45,7 @@ impl Named {
         {
             return Err(anyhow::Error::new(failure).context("cannot read the refs of the origin"));
         }
-        let catalogue = kitchen.bundles().catalogue();
+        let catalogue = orders.bundles().catalogue();
         let written = Remote::parse(&origin).map_or_else(|_| origin.clone(), |remote| remote.as_str().to_owned());
         let found = match catalogue.origin(&origin)? {
             None => catalogue.origin(&written)?,
@@ -56,7 +56,7 @@ impl Named {
         };
         let Some(snapshot) = found.snapshot else { bail!("the origin was never visited: `larder origin visit`") };
         let manifest = catalogue.snapshot(&snapshot)?.context("the snapshot of the origin is lost")?;
-        let mut reader = kitchen.archive().reader();
+        let mut reader = orders.archive().reader();
         let resolved = resolve(&manifest, reader.as_mut(), reference.as_bytes())?;
         let Some(mut resolved) = resolved else { bail!("the origin has no {reference:?}") };
         if let Some(path) = &path

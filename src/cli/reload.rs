@@ -5,17 +5,17 @@
 
 use super::rooms;
 use crate::config::Settings;
-use crate::kitchen::{Brigade, Kitchen};
+use crate::kitchen::{Orders, Workers};
 use crate::origins::Repositories;
 
 /// The settings in force from now on; `None` when they are as before.
 pub(super) fn reload(
     current: &Settings,
     read: &impl Fn() -> anyhow::Result<Settings>,
-    brigade: &mut Brigade,
-    (kitchen, repositories): (&Kitchen, &Repositories),
+    workers: Option<&mut Workers>,
+    (orders, repositories): (&Orders, &Repositories),
 ) -> Option<Settings> {
-    match apply(current, read, brigade, (kitchen, repositories)) {
+    match apply(current, read, workers, (orders, repositories)) {
         Ok(next) => {
             tracing::info!("the settings were read again");
             Some(next)
@@ -30,8 +30,8 @@ pub(super) fn reload(
 fn apply(
     current: &Settings,
     read: &impl Fn() -> anyhow::Result<Settings>,
-    brigade: &mut Brigade,
-    (kitchen, repositories): (&Kitchen, &Repositories),
+    workers: Option<&mut Workers>,
+    (orders, repositories): (&Orders, &Repositories),
 ) -> anyhow::Result<Settings> {
     let (next, kept) = keep_what_is_fixed(current, read()?);
     // What may fail comes first.
@@ -43,9 +43,12 @@ fn apply(
     }
     if let Some(archive) = archive {
         repositories.replace((*archive).clone());
-        kitchen.set_archive(rooms::with_fetched(&next, archive, kitchen)?);
+        orders.set_archive(rooms::with_fetched(&next, archive, orders.bundles(), orders.room())?);
     }
-    brigade.set_limits(rooms::limits(&next));
+    match workers {
+        Some(workers) => workers.set_limits(rooms::limits(&next)),
+        None => orders.set_limits(rooms::limits(&next)),
+    }
     Ok(next)
 }
 
@@ -61,7 +64,7 @@ fn keep_what_is_fixed(current: &Settings, mut next: Settings) -> (Settings, Vec<
         };
     }
     fixed! {
-        data listen metrics_listen root_path mode local_origins access_log stop_grace
+        data listen metrics_listen root_path mode role local_origins access_log stop_grace
         max_connections max_connections_per_address archiver
         upstream upstream_max_size upstream_timeout upstream_at_once
     }

@@ -1,5 +1,6 @@
 //! Opening what the commands work on: the store, the catalogue and the archive of the settings.
 
+use crate::admission::Room;
 use crate::archive::Archive;
 use crate::archive::git::GitArchive;
 use crate::archive::several::Several;
@@ -7,7 +8,7 @@ use crate::archiver::FetchedArchive;
 use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::config::Settings;
-use crate::kitchen::{Kitchen, Limits};
+use crate::kitchen::{Limits, Orders};
 use crate::limits::{Mode, RoomLimits};
 use crate::origins::{self, Locals, Origins, Repositories, Rules};
 use crate::store::Store;
@@ -145,28 +146,27 @@ pub(super) fn room_limits(settings: &Settings) -> RoomLimits {
     RoomLimits { max_size, min_free, grace, policy }
 }
 
-/// The kitchen of the settings, with its store and catalogue; where larder may write they are made if
-/// they are not there yet.
-pub(super) fn kitchen(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Kitchen> {
+/// The orders of the settings; where larder may write, store and catalogue are made if they are not there yet.
+pub(super) fn orders(settings: &Settings, archive: Arc<GitArchive>) -> anyhow::Result<Orders> {
     let store = store(settings).context("cannot open the store")?;
-    let catalogue = catalogue(settings).context("cannot open the catalogue")?;
-    let kitchen =
-        Kitchen::in_mode(settings.mode, Arc::clone(&archive) as _, Bundles::new(store, catalogue), limits(settings));
-    kitchen.set_archive(with_fetched(settings, archive, &kitchen)?);
-    Ok(kitchen)
+    let bundles = Bundles::new(store, catalogue(settings).context("cannot open the catalogue")?);
+    let room = Arc::new(Room::new(bundles.clone(), room_limits(settings)));
+    let archive = with_fetched(settings, archive, &bundles, &room)?;
+    Ok(Orders::new(settings.mode, archive, bundles, room, limits(settings)))
 }
 
 /// The repositories, and behind them the archives that were fetched.
 pub(super) fn with_fetched(
     settings: &Settings,
     archive: Arc<GitArchive>,
-    kitchen: &Kitchen,
+    bundles: &Bundles,
+    room: &Arc<Room>,
 ) -> anyhow::Result<Arc<dyn Archive>> {
     if settings.mode != Mode::Normal {
         return Ok(archive);
     }
     let (scratch, most) = (settings.data.clone(), settings.max_bundle_size);
-    let fetched = FetchedArchive::new(kitchen, scratch, most);
+    let fetched = FetchedArchive::new(bundles.clone(), Arc::clone(room), scratch, most);
     let mut archives: Vec<Arc<dyn Archive>> = vec![archive];
     if !settings.upstream.is_empty() {
         let given = Store::private_folder(&settings.data, upstream::FOLDER).context("cannot open the store")?;
@@ -176,9 +176,9 @@ pub(super) fn with_fetched(
     Ok(Arc::new(Several::new(archives)))
 }
 
-/// The vaults of the settings, which the kitchen asks from now on for what is not here; `None` without any, and
+/// The vaults of the settings, which are asked from now on for what is not here; `None` without any, and
 /// where nothing is to be kept.
-pub(super) fn upstreams(settings: &Settings, kitchen: &Kitchen) -> anyhow::Result<Option<Upstreams>> {
+pub(super) fn upstreams(settings: &Settings, orders: &Orders) -> anyhow::Result<Option<Upstreams>> {
     if settings.upstream.is_empty() || settings.mode != Mode::Normal {
         return Ok(None);
     }
@@ -189,19 +189,19 @@ pub(super) fn upstreams(settings: &Settings, kitchen: &Kitchen) -> anyhow::Resul
         at_once: settings.upstream_at_once,
         max_bundle_size: settings.max_bundle_size,
     };
-    let space = kitchen.space();
+    let space = Arc::clone(orders.room());
     let room = move || -> upstream::Room {
         let reservation = Mutex::new(space.reservation());
         Arc::new(move |bytes| reservation.lock().unwrap_or_else(PoisonError::into_inner).reach(bytes))
     };
-    let (archive, catalogue) = (kitchen.shared_archive(), kitchen.bundles().catalogue().clone());
+    let (archive, catalogue) = (orders.shared_archive(), orders.bundles().catalogue().clone());
     let upstreams = Upstreams::new(settings.upstream.clone(), &folder, bounds, archive, catalogue, room);
     let upstreams = upstreams.map_err(anyhow::Error::msg)?;
-    kitchen.set_remote(Arc::new(upstreams.clone()));
+    orders.set_remote(Arc::new(upstreams.clone()));
     Ok(Some(upstreams))
 }
 
-/// The bounds that a kitchen keeps.
+/// The bounds that the orders keeps.
 pub(super) fn limits(settings: &Settings) -> Limits {
     Limits {
         workers: settings.workers,

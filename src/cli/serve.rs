@@ -10,14 +10,15 @@ use super::systemd::{self, Inherited};
 use super::{reload, rooms};
 use crate::access::log::Log;
 use crate::archive::git::GitArchive;
-use crate::archiver::Archiver;
+use crate::archiver::{self, Archiver};
 use crate::bodies::Base;
 use crate::config::{Listen, Settings};
+use crate::housekeeping::Housekeeping;
 use crate::http::archiver::Endpoints;
 use crate::http::scrape::Scrape;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, Names, descriptors, server};
-use crate::kitchen::Kitchen;
+use crate::kitchen::{self, Cooks, Orders};
 use crate::limits::Mode;
 use crate::origins::Repositories;
 use crate::upstream::Upstreams;
@@ -95,21 +96,23 @@ async fn serve(
     let base = base(settings, &address);
     let archive = rooms::archive(settings)?;
     let repositories = Repositories::new((*archive).clone());
-    let kitchen = rooms::kitchen(settings, Arc::clone(&archive))?;
-    let archiver = Archiver::new(settings.archiver.clone(), kitchen.clone(), &base.url(""));
-    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &kitchen, &archiver))));
+    let orders = rooms::orders(settings, Arc::clone(&archive))?;
+    let archiver = Archiver::new(settings.archiver.clone(), orders.clone(), &base.url(""));
+    let cooks = Cooks::new(orders.clone());
+    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &cooks, (&orders, &archiver)))));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
-    let upstreams = rooms::upstreams(settings, &kitchen)?;
-    let asked = upstreams.as_ref().map(Upstreams::start);
-    let mut brigade = kitchen.start();
-    let crew = archiver.start();
-    if let Some(log) = settings.access_log.as_ref().filter(|_| settings.mode == Mode::Normal) {
-        brigade.follow_log(Log::new(log, &settings.root_path, &settings.data));
+    let upstreams = rooms::upstreams(settings, &orders)?;
+    let asked = upstreams.as_ref().filter(|_| settings.role.cooks()).map(Upstreams::start);
+    let mut workers = (settings.mode == Mode::Normal && settings.role.cooks()).then(|| cooks.start());
+    let fetches = archiver.start(settings.role);
+    let mut housekeeping = Housekeeping::start(&orders, settings.role);
+    if let Some(log) = &settings.access_log {
+        housekeeping.follow_log(Log::new(log, &settings.root_path, &settings.data));
     }
     if !settings.snapshot_interval.is_zero() {
-        brigade.take_snapshots(
-            rooms::locals(settings, &repositories, kitchen.bundles().catalogue()),
+        housekeeping.take_snapshots(
+            rooms::locals(settings, &repositories, orders.bundles().catalogue()),
             settings.snapshot_interval,
         );
     }
@@ -137,10 +140,10 @@ async fn serve(
         let vault = Arc::clone(&answering.read().unwrap_or_else(PoisonError::into_inner));
         async move { vault.answer(request, peer).await }
     };
-    let scrapes = serve_metrics(metrics_door, &kitchen, &archiver);
+    let scrapes = serve_metrics(metrics_door, &orders, &archiver);
     // Connections and cooks end side by side, within one grace.
     let (told, stop) = tokio::sync::oneshot::channel::<()>();
-    let connections = server::run(listeners, handle, limits, kitchen.metrics().clone(), async { drop(stop.await) });
+    let connections = server::run(listeners, handle, limits, orders.metrics().clone(), async { drop(stop.await) });
     let cooks = async {
         let mut current = settings.clone();
         loop {
@@ -148,9 +151,9 @@ async fn serve(
                 () = either(&mut terminate, &mut interrupt) => break,
                 _ = hangup.recv() => {}
             }
-            if let Some(next) = reload::reload(&current, &read, &mut brigade, (&kitchen, &repositories)) {
+            if let Some(next) = reload::reload(&current, &read, workers.as_mut(), (&orders, &repositories)) {
                 archiver.set_base(&self::base(&next, &address).url(""));
-                let next_vault = Arc::new(self::vault(&next, &address, &kitchen, &archiver));
+                let next_vault = Arc::new(self::vault(&next, &address, &cooks, (&orders, &archiver)));
                 *vault.write().unwrap_or_else(PoisonError::into_inner) = next_vault;
                 current = next;
             }
@@ -160,11 +163,11 @@ async fn serve(
         let _ = told.send(());
         last_resort.end_after(settings.stop_grace);
         tokio::select! {
-            _ = async {
+            () = async {
                 if let Some(asked) = asked {
                     asked.stop().await;
                 }
-                tokio::join!(brigade.stop(settings.stop_grace), crew.stop(settings.stop_grace))
+                stop_work(workers, fetches, housekeeping, settings.stop_grace).await;
             } => {}
             () = either(&mut terminate, &mut interrupt) => {
                 tracing::warn!("stopped at once");
@@ -186,14 +189,30 @@ fn base(settings: &Settings, address: &Listen) -> Base {
     Base::new(&public_url, &settings.root_path)
 }
 
-fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen, archiver: &Archiver) -> Vault {
+/// Cooks and fetches get the grace; the chores end last, for hits come to the end.
+async fn stop_work(
+    workers: Option<kitchen::Workers>,
+    fetches: archiver::Workers,
+    housekeeping: Housekeeping,
+    grace: Duration,
+) {
+    let cooks = async {
+        if let Some(workers) = workers {
+            workers.stop(grace).await;
+        }
+    };
+    tokio::join!(cooks, fetches.stop(grace));
+    housekeeping.stop().await;
+}
+
+fn vault(settings: &Settings, address: &Listen, cooks: &Cooks, (orders, archiver): (&Orders, &Archiver)) -> Vault {
     let base = base(settings, address);
-    let endpoints = Endpoints::new(archiver.clone(), kitchen.clone(), base.clone());
-    let vault = Vault::new(kitchen.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
+    let endpoints = Endpoints::new(archiver.clone(), orders.clone(), base.clone());
+    let vault = Vault::new(orders.clone(), cooks.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
     let names = Names { local_origins: settings.local_origins.clone(), cook: settings.cook_by_name };
-    let vault = vault.run_by(settings.public_url.clone()).with_names(names);
+    let vault = vault.run_by(settings.public_url.clone()).with_names(names).of_role(settings.role);
     match settings.metrics_listen {
-        None => vault.with_metrics(Scrape::new(kitchen.clone(), archiver.clone())),
+        None => vault.with_metrics(Scrape::new(orders.clone(), archiver.clone())),
         Some(_) => vault,
     }
 }
@@ -202,9 +221,9 @@ fn vault(settings: &Settings, address: &Listen, kitchen: &Kitchen, archiver: &Ar
 const METRICS_CONNECTIONS: usize = 16;
 
 /// Answers `/metrics` on its own address for as long as it is polled; never ends.
-async fn serve_metrics(door: Option<(Listener, Listen)>, kitchen: &Kitchen, archiver: &Archiver) {
+async fn serve_metrics(door: Option<(Listener, Listen)>, orders: &Orders, archiver: &Archiver) {
     if let Some((listener, _)) = door {
-        let scrape = Scrape::new(kitchen.clone(), archiver.clone());
+        let scrape = Scrape::new(orders.clone(), archiver.clone());
         let handle = move |request, _| {
             let scrape = scrape.clone();
             async move { scrape.serve(request).await }
@@ -214,7 +233,7 @@ async fn serve_metrics(door: Option<(Listener, Listen)>, kitchen: &Kitchen, arch
             connections_per_address: METRICS_CONNECTIONS,
             ..Limits::default()
         };
-        server::run(vec![listener], handle, limits, kitchen.metrics().clone(), std::future::pending()).await;
+        server::run(vec![listener], handle, limits, orders.metrics().clone(), std::future::pending()).await;
     }
     std::future::pending::<()>().await;
 }

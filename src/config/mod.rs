@@ -14,7 +14,7 @@ pub use raw::Raw;
 pub use span::Span;
 
 use crate::archiver::settings::Archiver;
-use crate::limits::{MinFree, Mode, Policy};
+use crate::limits::{MinFree, Mode, Policy, Role};
 use crate::origins::Transport;
 use crate::upstream::settings::Upstream;
 use anyhow::{Context, bail};
@@ -47,6 +47,8 @@ pub struct Settings {
     pub root_path: String,
     /// What becomes of orders, and what is written.
     pub mode: Mode,
+    /// What this process does of it.
+    pub role: Role,
     /// What is logged.
     pub log: String,
     /// Cooks at once.
@@ -140,6 +142,7 @@ impl Settings {
             public_url: raw.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             root_path: root_path(raw.root_path.as_deref().unwrap_or_default())?,
             mode: raw.mode.unwrap_or_default(),
+            role: raw.role.unwrap_or_default(),
             log: raw.log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             workers: raw.workers.unwrap_or(cores),
             cook_threads: raw.cook_threads.unwrap_or(cores),
@@ -191,6 +194,9 @@ impl Settings {
         }
         if self.cook_threads > 256 || self.workers > 1024 {
             bail!("at most 1024 workers and 256 cook_threads");
+        }
+        if self.mode != Mode::Normal && self.role != Role::All {
+            bail!("role = {} is of mode normal: in mode {} nothing is left to others", self.role, self.mode);
         }
         if let Some(url) = &self.public_url
             && (!(url.starts_with("http://") || url.starts_with("https://"))

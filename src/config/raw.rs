@@ -2,7 +2,7 @@
 
 use super::{Listen, Span, text};
 use crate::archiver::settings::RawArchiver;
-use crate::limits::{MinFree, Mode, Policy};
+use crate::limits::{MinFree, Mode, Policy, Role};
 use crate::origins::Transport;
 use crate::upstream::settings::RawUpstream;
 use anyhow::Context;
@@ -55,6 +55,10 @@ pub struct Raw {
     /// [default: normal]
     #[arg(long, env = "LARDER_MODE", global = true, value_name = "MODE")]
     pub mode: Option<Mode>,
+    /// all; front, which answers requests and leaves cooking and fetching to other processes on the same data; or
+    /// cook, which does that for them [default: all]
+    #[arg(long, env = "LARDER_ROLE", global = true, value_name = "ROLE")]
+    pub role: Option<Role>,
     /// What is logged: warn, info, debug, larder::kitchen=debug [default: warn,larder=info]
     #[arg(long, env = "LARDER_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -184,6 +188,7 @@ impl Raw {
             public_url: self.public_url.or(below.public_url),
             root_path: self.root_path.or(below.root_path),
             mode: self.mode.or(below.mode),
+            role: self.role.or(below.role),
             log: self.log.or(below.log),
             workers: self.workers.or(below.workers),
             cook_threads: self.cook_threads.or(below.cook_threads),

@@ -1,7 +1,7 @@
 //! How settings stand in the file: as the words people write, read and written by serde.
 
 use super::{Listen, Span};
-use crate::limits::{MinFree, Mode, Policy};
+use crate::limits::{MinFree, Mode, Policy, Role};
 use crate::origins::Transport;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ macro_rules! as_text {
         })*
     };
 }
-as_text! { from: Listen, MinFree, Mode, Policy, Span, Transport; to: Listen, MinFree, Mode, Policy, Transport }
+as_text! { from: Listen, MinFree, Mode, Policy, Role, Span, Transport; to: Listen, MinFree, Mode, Policy, Role, Transport }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes a reference to the field")]
 pub(super) fn size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -196,7 +196,7 @@ mod tests {
             let blake3 = *blake3::hash(bytes).as_bytes();
             let facts = crate::bundle::FileFacts { size: bytes.len() as u64, allocated: 4096, blake3 };
             let (remarks, took) = (crate::bundle::Remarks::default(), Duration::ZERO);
-            let cooked = crate::catalogue::Dish { facts, remarks: &remarks, took, met: &|_| true };
+            let cooked = crate::catalogue::Finishing { facts, remarks: &remarks, took, met: &|_| true };
             self.bundles.publish(claim, sealed, &cooked, now()).unwrap();
         }
 

@@ -5,7 +5,7 @@
 use super::{Limits, Plan, Removed, candidates, plan, run, stock, unlink_first};
 use crate::bundle::{FileFacts, Remarks};
 use crate::bundles::Bundles;
-use crate::catalogue::{Access, Catalogue, Dish, Touch};
+use crate::catalogue::{Access, Catalogue, Finishing, Touch};
 use crate::key::{BundleKey, ObjectKind};
 use crate::limits::{MinFree, Policy, RoomLimits};
 use crate::store::Store;
@@ -45,7 +45,7 @@ impl Larder {
         self.bundles.catalogue().order(&key(number), now, 9, Duration::ZERO).unwrap();
         let claim = self.bundles.catalogue().claim("p", now).unwrap().unwrap();
         let facts = FileFacts { allocated: 8192, ..sealed.facts() };
-        let cooked = Dish { facts, remarks: &Remarks::default(), took, met: &|_| true };
+        let cooked = Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true };
         self.bundles.publish(claim, sealed, &cooked, now).unwrap();
     }
 

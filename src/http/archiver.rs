@@ -7,7 +7,7 @@ use crate::archiver::request::{Ask, AskError};
 use crate::archiver::{Answer, AnswerError, Archiver, Report};
 use crate::bodies::Base;
 use crate::key::BundleKey;
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::{OrderError, Orders};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -23,15 +23,15 @@ const RETRY: u64 = 10;
 /// The endpoints below `/archiver/`.
 pub struct Endpoints {
     archiver: Archiver,
-    kitchen: Kitchen,
+    orders: Orders,
     base: Base,
 }
 
 impl Endpoints {
     /// The endpoints of an archiver whose absolute URLs begin with `base`.
     #[must_use]
-    pub fn new(archiver: Archiver, kitchen: Kitchen, base: Base) -> Self {
-        Self { archiver, kitchen, base }
+    pub fn new(archiver: Archiver, orders: Orders, base: Base) -> Self {
+        Self { archiver, orders, base }
     }
 
     /// `GET, HEAD /archiver/:source/:rev` and `/archiver/:source/:repo.../:rev`. A HEAD gets what a GET
@@ -76,10 +76,10 @@ impl Endpoints {
     /// that takes longer.
     async fn canonical(&self, key: BundleKey, cook: bool) -> Response<Body> {
         let url = self.base.bundle(&key);
-        let there = || matches!(self.kitchen.bundles().open(&key), Ok(Some(_)));
+        let there = || matches!(self.orders.bundles().open(&key), Ok(Some(_)));
         if cook && !there() {
-            match self.kitchen.request(key).await {
-                Ok(_) => drop(self.kitchen.wait(&key, WAIT).await),
+            match self.orders.request(key).await {
+                Ok(_) => drop(self.orders.wait(&key, WAIT).await),
                 Err(refusal) => return not_cooked(&refusal),
             }
         }

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use crate::bodies::{Base, status_body};
 use crate::bundle::Status;
 use crate::key::BundleKey;
-use crate::kitchen::{Following, Kitchen};
+use crate::kitchen::{Following, Orders};
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -55,14 +55,14 @@ impl Default for Streams {
 pub(super) fn respond(
     streams: &Streams,
     (client, headers): (Client, &HeaderMap),
-    kitchen: &Kitchen,
+    orders: &Orders,
     base: &Base,
     (key, status): (BundleKey, Status),
 ) -> Response<Body> {
     if is_settled(status) && headers.get("last-event-id").is_some_and(|id| id == status.as_str()) {
         return with_headers(Response::builder().status(StatusCode::NO_CONTENT), Body::Empty);
     }
-    let (Some(place), Some(following)) = (streams.0.take_share(client), kitchen.follow(key)) else {
+    let (Some(place), Some(following)) = (streams.0.take_share(client), orders.follow(key)) else {
         let detail = "too many follow a cook at the moment";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
             .retry_after(TOO_MANY_RETRY)

@@ -19,7 +19,7 @@ use crate::archive::snapshot::Manifest;
 use crate::bundle::Status;
 use crate::catalogue::Origin;
 use crate::key::{BundleKey, Format, ParseError};
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::{OrderError, Orders};
 use crate::limits::Mode;
 use crate::origins::{Resolved, resolve};
 use hyper::header::{HeaderValue, LINK, LOCATION};
@@ -61,9 +61,9 @@ impl Vault {
     /// `GET, HEAD /archive?origin=&ref=&format=`
     pub(super) async fn named(&self, method: &Method, client: Client, wished: Wished) -> Response<Body> {
         let Wished { question: Question { origin, reference, .. }, format } = wished;
-        self.meant(method, client, move |kitchen| {
-            let Some(origin) = find(kitchen.bundles().catalogue(), &origin)? else { return Ok(Meant::NoOrigin) };
-            let Some(resolved) = look_up(kitchen, &origin, &reference)? else { return Ok(Meant::NoRef) };
+        self.meant(method, client, move |orders| {
+            let Some(origin) = find(orders.bundles().catalogue(), &origin)? else { return Ok(Meant::NoOrigin) };
+            let Some(resolved) = look_up(orders, &origin, &reference)? else { return Ok(Meant::NoRef) };
             Ok(bundle(&origin, &reference, &resolved, format))
         })
         .await
@@ -72,13 +72,13 @@ impl Vault {
     /// `GET, HEAD /archive/<path of the origin>/<ref>.<ext>`
     pub(super) async fn named_by_path(&self, method: &Method, client: Client, path: NamedPath) -> Response<Body> {
         let prefix = self.names.local_origins.clone();
-        self.meant(method, client, move |kitchen| {
+        self.meant(method, client, move |orders| {
             let mut known = false;
             for (repository, reference) in path.readings() {
-                let Some(origin) = at_path(kitchen, &prefix, &repository)? else { continue };
+                let Some(origin) = at_path(orders, &prefix, &repository)? else { continue };
                 known = true;
                 for reference in references(&repository, &reference) {
-                    if let Some(resolved) = look_up(kitchen, &origin, reference.as_bytes())? {
+                    if let Some(resolved) = look_up(orders, &origin, reference.as_bytes())? {
                         return Ok(bundle(&origin, reference.as_bytes(), &resolved, Some(path.format)));
                     }
                 }
@@ -92,10 +92,10 @@ impl Vault {
         &self,
         method: &Method,
         client: Client,
-        look: impl FnOnce(&Kitchen) -> Result<Meant, OrderError> + Send + 'static,
+        look: impl FnOnce(&Orders) -> Result<Meant, OrderError> + Send + 'static,
     ) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        match self.resolvers.make(move || look(&kitchen)).await {
+        let orders = self.orders.clone();
+        match self.resolvers.make(move || look(&orders)).await {
             None => busy(),
             Some(Err(error)) => self.not_ordered(&error),
             Some(Ok(Meant::NoOrigin)) => no_such_origin(),
@@ -111,7 +111,7 @@ impl Vault {
     }
 
     async fn sent_on(&self, method: &Method, client: Client, key: &BundleKey, file: &str) -> Response<Body> {
-        if let Err(error) = self.kitchen.check_blocked(&key.id()) {
+        if let Err(error) = self.orders.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
         match self.is_there(key) {
@@ -119,15 +119,15 @@ impl Vault {
             Ok(false) => {}
             Err(error) => return not_opened(&error),
         }
-        let may_cook = self.names.cook && self.kitchen.mode() == Mode::Normal && *method == Method::GET;
+        let may_cook = self.names.cook && self.orders.mode() == Mode::Normal && *method == Method::GET;
         if may_cook {
-            if let Err(error) = self.kitchen.request(*key).await {
+            if let Err(error) = self.orders.request(*key).await {
                 return self.not_ordered(&error);
             }
             // Who must not wait, for too many do, is told to come back.
             if let Some(place) = self.waiting.take_share(client) {
                 tokio::select! {
-                    _ = self.kitchen.wait(key, PATIENCE) => {}
+                    _ = self.orders.wait(key, PATIENCE) => {}
                     () = place.is_lost() => {}
                 }
             }
@@ -138,7 +138,7 @@ impl Vault {
             }
         }
         match self.look_up(*key).await {
-            Err(OrderError::Catalogue(_)) if self.kitchen.mode() == Mode::ReadOnly => {
+            Err(OrderError::Catalogue(_)) if self.orders.mode() == Mode::ReadOnly => {
                 json(StatusCode::NOT_FOUND, &self.status_body(key, None))
             }
             Err(error) => self.not_ordered(&error),
@@ -155,10 +155,10 @@ impl Vault {
 
     /// Whether a GET of the bundle gives it.
     fn is_there(&self, key: &BundleKey) -> io::Result<bool> {
-        if self.kitchen.mode() == Mode::PassThrough {
+        if self.orders.mode() == Mode::PassThrough {
             return Ok(true);
         }
-        Ok(self.kitchen.bundles().open(key)?.is_some())
+        Ok(self.orders.bundles().open(key)?.is_some())
     }
 
     /// 302, for the name may mean something else tomorrow; what it means now stays, and the `Link` says so
@@ -176,10 +176,10 @@ impl Vault {
 }
 
 /// What a name has in the newest snapshot of an origin.
-fn look_up(kitchen: &Kitchen, origin: &Origin, reference: &[u8]) -> Result<Option<Resolved>, OrderError> {
+fn look_up(orders: &Orders, origin: &Origin, reference: &[u8]) -> Result<Option<Resolved>, OrderError> {
     let Some(snapshot) = origin.snapshot else { return Ok(None) };
-    let mut reader = kitchen.archive().reader();
-    Ok(match kitchen.bundles().catalogue().branches(&snapshot)? {
+    let mut reader = orders.archive().reader();
+    Ok(match orders.bundles().catalogue().branches(&snapshot)? {
         Some(branches) => resolve(&*branches, reader.as_mut(), reference)?,
         None => resolve(&Manifest::default(), reader.as_mut(), reference)?,
     })
@@ -187,11 +187,11 @@ fn look_up(kitchen: &Kitchen, origin: &Origin, reference: &[u8]) -> Result<Optio
 
 /// The origin of a path: a repository that lies under `git`, or one that is mirrored from the host that the path
 /// begins with.
-fn at_path(kitchen: &Kitchen, prefix: &str, path: &str) -> Result<Option<Origin>, OrderError> {
+fn at_path(orders: &Orders, prefix: &str, path: &str) -> Result<Option<Origin>, OrderError> {
     let bare = path.strip_suffix(".git").unwrap_or(path);
     for prefix in [prefix, "https://"] {
         for url in [format!("{prefix}{path}"), format!("{prefix}{bare}.git"), format!("{prefix}{bare}")] {
-            if let Some(origin) = kitchen.bundles().catalogue().origin(&url)? {
+            if let Some(origin) = orders.bundles().catalogue().origin(&url)? {
                 return Ok(Some(origin));
             }
         }

@@ -113,11 +113,11 @@ impl Vault {
 
     /// `GET, HEAD /vault/resolve?origin=&ref=&path=`
     pub(super) async fn resolve(&self, question: route::Question) -> Response<Body> {
-        let (kitchen, catalogue) = (self.kitchen.clone(), self.catalogue.clone());
+        let (orders, catalogue) = (self.orders.clone(), self.catalogue.clone());
         let found = self.resolvers.make(move || {
             let Some(origin) = find(&catalogue, &question.origin)? else { return Ok(None) };
             let Some(snapshot) = origin.snapshot else { return Ok(Some((origin, None))) };
-            let mut reader = kitchen.archive().reader();
+            let mut reader = orders.archive().reader();
             let mut resolved = match catalogue.branches(&snapshot)? {
                 Some(branches) => resolve(&*branches, reader.as_mut(), &question.reference)?,
                 None => resolve(&Manifest::default(), reader.as_mut(), &question.reference)?,
@@ -158,7 +158,7 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id/proof`
     pub(super) async fn proof(&self, client: Client, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
-        let (kitchen, catalogue) = (self.kitchen.clone(), self.catalogue.clone());
+        let (orders, catalogue) = (self.orders.clone(), self.catalogue.clone());
         let (bundles, spool) = (self.bundles.clone(), self.spool.clone());
         let made = self.provers.make(move || {
             let folder = bundles.data();
@@ -167,7 +167,7 @@ impl Vault {
                 let head = format!("snapshot {}\0", manifest.bytes().len());
                 return Ok(Proven::Made(spool.body(client, &[head.as_bytes(), manifest.bytes()], folder)));
             }
-            Ok(match proof::proof(kitchen.archive().reader().as_mut(), kind, &id) {
+            Ok(match proof::proof(orders.archive().reader().as_mut(), kind, &id) {
                 Ok(Some(bytes)) => Proven::Made(spool.body(client, &[&bytes], folder)),
                 Ok(None) => Proven::Absent,
                 Err(error) => Proven::Not(error),
@@ -189,8 +189,8 @@ impl Vault {
 
     /// 404, and what the object is if it is of another kind.
     async fn not_there(&self, kind: ObjectKind, id: Sha1Git) -> Response<Body> {
-        let (kitchen, key) = (self.kitchen.clone(), BundleKey::with_default_format(kind, id));
-        let why = blocking(move || kitchen.could_cook(&key)).await.err();
+        let (orders, key) = (self.orders.clone(), BundleKey::with_default_format(kind, id));
+        let why = blocking(move || orders.could_cook(&key)).await.err();
         self.not_ordered(&why.unwrap_or(OrderError::NotFound))
     }
 }

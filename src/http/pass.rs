@@ -31,8 +31,8 @@ impl Vault {
             meta.file_name = name;
         }
         if *method == Method::HEAD {
-            let kitchen = self.kitchen().clone();
-            return match blocking(move || kitchen.could_cook(&key)).await {
+            let orders = self.orders.clone();
+            return match blocking(move || orders.could_cook(&key)).await {
                 // A body of no bytes yet, which is never sent: it stands for one of unknown length.
                 Ok(()) => static_file::streamed(Body::Stream(tokio::sync::mpsc::channel(1).1), &meta),
                 Err(error) => self.not_ordered(&error),
@@ -43,7 +43,7 @@ impl Vault {
             let detail = "bundles are cooked while they are sent here, which takes HTTP/1.1";
             return Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", detail).response();
         }
-        match self.kitchen().cook_through(key).await {
+        match self.cooks.cook_through(key).await {
             Ok(stream) => static_file::streamed(Body::Stream(stream), &meta),
             Err(error) => self.not_passed(&error),
         }

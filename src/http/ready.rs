@@ -2,7 +2,7 @@
 
 use super::answer::json;
 use super::body::Body;
-use crate::kitchen::{Kitchen, Trouble};
+use crate::kitchen::{Orders, Trouble};
 use hyper::header::RETRY_AFTER;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -23,8 +23,8 @@ struct Problem<'a> {
 }
 
 /// 200, or 503 and all that is wrong.
-pub(super) async fn ready(kitchen: &Kitchen) -> Response<Body> {
-    of(&kitchen.health().await)
+pub(super) async fn ready(orders: &Orders) -> Response<Body> {
+    of(&orders.health().await)
 }
 
 fn of(troubles: &[Trouble]) -> Response<Body> {

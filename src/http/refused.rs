@@ -85,7 +85,7 @@ pub(super) fn unavailable(error: &CatalogueError) -> Response<Body> {
         return writing();
     }
     if matches!(error, CatalogueError::Lost { .. }) {
-        // The kitchen has said it once, and what to do.
+        // The orders has said it once, and what to do.
         tracing::debug!(%error, "the catalogue cannot be used");
     } else {
         tracing::error!(%error, "the catalogue cannot be used");

@@ -9,7 +9,7 @@ use super::process;
 use super::refused::not_routed;
 use super::route::RouteError;
 use crate::archiver::Archiver;
-use crate::kitchen::{Kitchen, Trouble};
+use crate::kitchen::{Orders, Trouble};
 use crate::metrics::{Figures, Form};
 use hyper::header::{ACCEPT, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -21,15 +21,15 @@ pub(super) struct Routed(pub(super) &'static str);
 /// What is asked for the figures.
 #[derive(Clone)]
 pub struct Scrape {
-    kitchen: Kitchen,
+    orders: Orders,
     archiver: Archiver,
 }
 
 impl Scrape {
     /// The figures of these two, and of the process.
     #[must_use]
-    pub fn new(kitchen: Kitchen, archiver: Archiver) -> Self {
-        Self { kitchen, archiver }
+    pub fn new(orders: Orders, archiver: Archiver) -> Self {
+        Self { orders, archiver }
     }
 
     /// Answers a request to the address that is the figures' own.
@@ -46,7 +46,7 @@ impl Scrape {
 
     /// 200 and the figures, in the form that is accepted. What does not answer in time is left out.
     pub(super) async fn answer(&self, headers: &HeaderMap) -> Response<Body> {
-        let (holdings, troubles) = tokio::join!(self.kitchen.holdings(), self.kitchen.health());
+        let (holdings, troubles) = tokio::join!(self.orders.holdings(), self.orders.health());
         let figures = Figures {
             holdings,
             troubles: troubles.into_iter().map(Trouble::code).collect(),
@@ -54,7 +54,7 @@ impl Scrape {
             process: process::look(),
         };
         let form = accepted(headers);
-        let text = self.kitchen.metrics().render(&figures, form);
+        let text = self.orders.metrics().render(&figures, form);
         let mut response = plain(StatusCode::OK, form.media_type(), text.into_bytes());
         response.headers_mut().insert(VARY, ACCEPT.into());
         response

@@ -1,4 +1,4 @@
-//! The `/vault` endpoints: what each route answers. All it knows of cooking is the kitchen's handle.
+//! The `/vault` endpoints: what each route answers. All it knows of cooking is the orders's handle.
 //!
 //! A hit goes `route -> Bundles::open -> static_file` and asks SQLite nothing; a GET never cooks.
 
@@ -29,8 +29,8 @@ use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
 use crate::key::BundleKey;
-use crate::kitchen::{Kitchen, OrderError, RETRY_FAILED_AFTER};
-use crate::limits::Mode;
+use crate::kitchen::{Cooks, OrderError, Orders, RETRY_FAILED_AFTER};
+use crate::limits::{Mode, Role};
 use crate::store::Found;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -47,7 +47,9 @@ const WAITING: usize = 1024;
 
 /// The answers below larder's root.
 pub struct Vault {
-    pub(super) kitchen: Kitchen,
+    pub(super) orders: Orders,
+    /// For what is cooked while it is sent.
+    pub(super) cooks: Cooks,
     pub(super) bundles: Bundles,
     /// For lists, and for origins.
     pub(super) catalogue: Catalogue,
@@ -68,6 +70,7 @@ pub struct Vault {
     archiver: Option<Endpoints>,
     pub(super) names: Names,
     metrics: Option<Scrape>,
+    role: Role,
 }
 
 /// Who asks, how, and for what beside the bundle itself.
@@ -91,11 +94,12 @@ impl Vault {
     /// The endpoints below `root_path` (empty, or `/like/this`), whose absolute URLs begin with
     /// `base`.
     #[must_use]
-    pub fn new(kitchen: Kitchen, base: Base, root_path: String) -> Self {
+    pub fn new(orders: Orders, cooks: Cooks, base: Base, root_path: String) -> Self {
         Self {
-            bundles: kitchen.bundles().clone(),
-            catalogue: kitchen.bundles().catalogue().clone(),
-            kitchen,
+            bundles: orders.bundles().clone(),
+            catalogue: orders.bundles().catalogue().clone(),
+            orders,
+            cooks,
             base,
             root_path,
             digests: Digests::new(DIGESTS),
@@ -109,6 +113,7 @@ impl Vault {
             archiver: None,
             names: Names::default(),
             metrics: None,
+            role: Role::All,
         }
     }
 
@@ -137,15 +142,28 @@ impl Vault {
         Self { metrics: Some(metrics), ..self }
     }
 
+    /// Of a process of this role: one that only cooks says how it is, and nothing else.
+    #[must_use]
+    pub fn of_role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
     /// Answers a request of `peer`.
     pub async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
+        let says_how_it_is = |path| {
+            let route = route::route(request.method(), path, None, &self.root_path);
+            matches!(route, Ok(Route::Health | Route::Ready | Route::Metrics))
+        };
+        if !self.role.answers() && !says_how_it_is(request.uri().path()) {
+            return not_routed(&RouteError::NotFound);
+        }
         if let Some(path) = route::below(request.uri().path(), &self.root_path).filter(|path| swh::is_api(path)) {
             let mut response = self.swh(&request, peer, path).await;
             response.extensions_mut().insert(Routed("api-1"));
             return response;
         }
         let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
-        let mode = self.kitchen.mode();
+        let mode = self.orders.mode();
         let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };
         let route = route::route(method, uri.path(), uri.query(), &self.root_path);
         let routed = Routed(route.as_ref().map_or("none", Route::name));
@@ -177,7 +195,7 @@ impl Vault {
             Ok(Route::Order(place)) => self.order_by_form(headers, *place).await,
             Ok(Route::Asset(version, name)) => page::asset(headers, &version, &name),
             Ok(Route::Health) => text("ok\n"),
-            Ok(Route::Ready) => ready(&self.kitchen).await,
+            Ok(Route::Ready) => ready(&self.orders).await,
             Ok(Route::Metrics) => match &self.metrics {
                 Some(metrics) if is_local(peer, headers) => metrics.answer(headers).await,
                 _ => not_routed(&RouteError::NotFound),
@@ -216,8 +234,8 @@ impl Vault {
 
     /// `POST /vault/:kind/:id[.:ext]` where it is cooked when it is fetched.
     async fn promise(&self, key: BundleKey) -> Response<Body> {
-        let kitchen = self.kitchen.clone();
-        match blocking(move || kitchen.could_cook(&key)).await {
+        let orders = self.orders.clone();
+        match blocking(move || orders.could_cook(&key)).await {
             Ok(()) => self.created(&key, None),
             Err(error) => self.not_ordered(&error),
         }
@@ -233,7 +251,7 @@ impl Vault {
 
     /// The answer where there is a file, or where it is blocked whether there is one.
     async fn if_there(&self, asked: &Asked<'_>, key: BundleKey) -> Option<Response<Body>> {
-        if let Err(error) = self.kitchen.check_blocked(&key.id()) {
+        if let Err(error) = self.orders.check_blocked(&key.id()) {
             return Some(self.not_ordered(&error));
         }
         match self.bundles.open(&key) {
@@ -251,7 +269,7 @@ impl Vault {
             }
             Ok(bundle) => bundle,
             // Files are all that such a larder may be able to see.
-            Err(OrderError::Catalogue(_)) if self.kitchen.mode() == Mode::ReadOnly => None,
+            Err(OrderError::Catalogue(_)) if self.orders.mode() == Mode::ReadOnly => None,
             Err(error) => return self.not_ordered(&error),
         };
         if bundle.as_ref().is_some_and(|bundle| bundle.status == Status::Done)
@@ -281,7 +299,7 @@ impl Vault {
         let patience = wanted_wait(asked.headers)?;
         let place = self.waiting.take_share(asked.client)?;
         tokio::select! {
-            waited = self.kitchen.wait(key, patience) => waited.then_some(patience),
+            waited = self.orders.wait(key, patience) => waited.then_some(patience),
             () = place.is_lost() => None,
         }
     }
@@ -305,7 +323,7 @@ impl Vault {
         }
         let served = static_file::respond(asked.method, asked.headers, found.file, &validator, &meta);
         if served.counts {
-            self.kitchen.touch(&key);
+            self.orders.touch(&key);
         }
         if asked.version != Version::HTTP_2 {
             return served.response;
@@ -321,7 +339,7 @@ impl Vault {
         if self.goes_in_a_ring(asked.headers, &key) {
             return self.not_ordered(&OrderError::NotFound);
         }
-        let ordered = match self.kitchen.request(key).await {
+        let ordered = match self.orders.request(key).await {
             Ok(ordered) => ordered,
             Err(error) => return self.not_ordered(&error),
         };
@@ -346,7 +364,7 @@ impl Vault {
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
     async fn status(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
-        if let Err(error) = self.kitchen.check_blocked(&key.id()) {
+        if let Err(error) = self.orders.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
         if self.goes_in_a_ring(asked.headers, &key) {
@@ -357,7 +375,7 @@ impl Vault {
             match self.look_up(key).await {
                 Ok(Some(bundle)) if as_events => {
                     let who = (asked.client, asked.headers);
-                    events::respond(&self.streams, who, &self.kitchen, &self.base, (key, bundle.status))
+                    events::respond(&self.streams, who, &self.orders, &self.base, (key, bundle.status))
                 }
                 Ok(Some(bundle)) => json(StatusCode::OK, &self.status_body(&key, Some(&bundle))),
                 Ok(None) => json(StatusCode::NOT_FOUND, &self.status_body(&key, None)),
@@ -375,10 +393,6 @@ impl Vault {
         response
     }
 
-    pub(super) fn kitchen(&self) -> &Kitchen {
-        &self.kitchen
-    }
-
     /// What is said of blocked objects names who blocks them (RFC 7725 section 4).
     pub(super) fn not_ordered(&self, error: &OrderError) -> Response<Body> {
         let mut response = not_ordered(error);
@@ -392,15 +406,14 @@ impl Vault {
     }
 
     pub(super) async fn look_up(&self, key: BundleKey) -> Result<Option<Bundle>, OrderError> {
-        let kitchen = self.kitchen.clone();
-        blocking(move || kitchen.look_up_and_heal(&key)).await
+        let orders = self.orders.clone();
+        blocking(move || orders.look_up_and_heal(&key)).await
     }
 
     pub(super) fn status_body<'a>(&self, key: &BundleKey, bundle: Option<&'a Bundle>) -> StatusBody<'a> {
-        let progress =
-            bundle.filter(|bundle| bundle.status == Status::Pending).and_then(|_| self.kitchen.progress(key));
+        let progress = bundle.filter(|bundle| bundle.status == Status::Pending).and_then(|_| self.orders.progress(key));
         let waits = bundle.is_some_and(|bundle| bundle.status == Status::New);
-        let said = if waits { self.kitchen.remote().and_then(|remote| remote.said(key)) } else { None };
+        let said = if waits { self.orders.remote().and_then(|remote| remote.said(key)) } else { None };
         status_body(key, bundle, progress, &self.base).saying(said)
     }
 }

@@ -1,5 +1,5 @@
 //! What is blocked, as this process knows it: a copy of the catalogue's list in memory, so that
-//! asking for each object that is read costs an atomic load while nothing is blocked.
+//! asking whether an object that is read is blocked costs an atomic load while nothing is.
 //!
 //! The catalogue is the truth. The copy is compared with its epoch when an order comes, when a cook is
 //! claimed, and by the upkeep every half second; a cook that met an object just before it was blocked
@@ -37,7 +37,7 @@ impl Blocklist {
         Self { catalogue, any: AtomicBool::new(false), list: RwLock::default(), renewing: Mutex::default() }
     }
 
-    /// Reads the list anew if it has changed.
+    /// Reads the list again if it has changed.
     pub(super) fn refresh(&self) -> Result<(), CatalogueError> {
         if self.catalogue.block_epoch()? == self.list().epoch {
             return Ok(());

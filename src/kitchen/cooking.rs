@@ -2,11 +2,11 @@
 //! it, fails it, hands it on or gives it back, and when the catalogue cannot be written that is
 //! tried until it can.
 
-use super::recipe::{Bench, Unmade};
-use super::{Kitchen, MAX_NAMES, Running, Sought};
+use super::recipe::{Surroundings, Unmade};
+use super::{Orders, Sought};
 use crate::archive::{Archive as _, Blocks as _, Met, NotingArchive};
 use crate::bundle::{Failure, FailureCode, Remarks};
-use crate::catalogue::{CatalogueError, Claim, Delegated, Dish, Failed, Finished};
+use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished, Finishing};
 use crate::cook::{self, Control, CookError, Root};
 use crate::key::{BundleKey, Family, Flat, ObjectKind, Sha1Git};
 use crate::metrics::CookOutcome;
@@ -14,47 +14,14 @@ use crate::time::Timestamp;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
-
-/// How long a worker with nothing to do sleeps at most: another process may have queued something.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// A cook whose objects are sought elsewhere looks for them so often, if it is not hastened.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How long to wait before the catalogue is tried again after it could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Cooks what the queue holds until the kitchen stops; rests while there are to be fewer workers than
-/// its number says.
-pub(super) async fn work(kitchen: Kitchen, number: usize) {
-    // Said once, and not each second until it is put right.
-    let mut told = false;
-    while !kitchen.is_stopping() {
-        let bell = kitchen.0.work.notified();
-        let cook = kitchen.clone();
-        let rests = number >= kitchen.0.limits().workers;
-        match tokio::task::spawn_blocking(move || if rests { Ok(false) } else { cook.cook_next() }).await {
-            Ok(Ok(taken)) => {
-                told = false;
-                if taken {
-                    continue;
-                }
-            }
-            Ok(Err(error)) if told => tracing::debug!(%error, "cannot take a cook from the queue"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "cannot take a cook from the queue; trying again");
-                told = true;
-            }
-            Err(panic) => tracing::error!(%panic, "a worker failed"),
-        }
-        tokio::select! {
-            () = bell => {}
-            () = tokio::time::sleep(IDLE) => {}
-            () = kitchen.stopped() => {}
-        }
-    }
-}
 
 /// What came of a claim, to be written into the catalogue.
 enum Outcome {
@@ -77,16 +44,32 @@ impl Outcome {
     }
 }
 
-impl Kitchen {
+/// Makes what was ordered. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Cooks {
+    pub(super) orders: Orders,
+    /// How many cooks go straight to a client.
+    pub(super) through: Arc<AtomicUsize>,
+}
+
+impl Cooks {
+    /// Cooks for these orders, who do nothing yet: see [`Cooks::start`].
+    #[must_use]
+    pub fn new(orders: Orders) -> Self {
+        Self { orders, through: Arc::default() }
+    }
+
     /// Takes the oldest place in the queue and cooks it. `false` when none is ready.
-    fn cook_next(&self) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim(self.0.bundles.members().me(), Timestamp::now()).inspect_err(|error| {
-            if error.is_storage_full()
-                && let Err(error) = self.0.room.make_some()
-            {
-                tracing::warn!(%error, "no room even to take a cook from the queue");
-            }
-        })?;
+    pub(super) fn cook_next(&self) -> Result<bool, CatalogueError> {
+        let claim = self.orders.0.catalogue.claim(self.orders.0.bundles.members().me(), Timestamp::now()).inspect_err(
+            |error| {
+                if error.is_storage_full()
+                    && let Err(error) = self.orders.0.room.make_some()
+                {
+                    tracing::warn!(%error, "no room even to take a cook from the queue");
+                }
+            },
+        )?;
         Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
     }
 
@@ -98,14 +81,14 @@ impl Kitchen {
             return Ok(true);
         }
         let Some(flat) = other_name(key) else { return Ok(false) };
-        match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
+        match cook::root(&mut *self.orders.0.archive.reader(), key.kind(), &key.id()) {
             Ok(Some(Root::Directory(id))) => self.cook_this(&BundleKey::of_directory(id, flat)),
             Ok(Some(Root::File(_)) | None) | Err(_) => Ok(false),
         }
     }
 
     fn cook_this(&self, key: &BundleKey) -> Result<bool, CatalogueError> {
-        let claim = self.0.catalogue.claim_this(key, self.0.bundles.members().me(), Timestamp::now())?;
+        let claim = self.orders.0.catalogue.claim_this(key, self.orders.0.bundles.members().me(), Timestamp::now())?;
         Ok(claim.map(|claim| self.cook_claim(&claim)).is_some())
     }
 
@@ -118,13 +101,12 @@ impl Kitchen {
                 message: "the cook failed by a fault of larder's own; its log says more".to_owned(),
             }),
         };
-        self.running().remove(&key);
-        self.0.metrics.cook_ended(&key, &outcome.counted());
+        self.orders.0.underway.end(&key);
+        self.orders.metrics().cook_ended(&key, &outcome.counted());
         self.settle(claim, &outcome);
-        self.0.waiters.ring(&key);
-        let waited: Vec<_> = self.names().extract_if(|_, root| *root == key).collect();
-        for (name, _) in waited {
-            self.0.waiters.ring(&name);
+        self.orders.0.waiters.ring(&key);
+        for name in self.orders.0.underway.waited_for(&key) {
+            self.orders.0.waiters.ring(&name);
         }
     }
 
@@ -132,27 +114,29 @@ impl Kitchen {
     /// the claim stays this process's; when larder stops before it can, the next one takes it up.
     fn settle(&self, claim: &Claim, outcome: &Outcome) {
         let key = claim.key;
-        let mut told = false;
+        let mut said = false;
         loop {
             let written = match outcome {
                 Outcome::Settled(_) => return,
-                Outcome::GivenBack => self.0.catalogue.give_back(claim.clone()),
-                Outcome::PutOff => self.0.catalogue.put_off(claim.clone(), LOOK_AGAIN, Timestamp::now()),
+                Outcome::GivenBack => self.orders.0.catalogue.give_back(claim.clone()),
+                Outcome::PutOff => self.orders.0.catalogue.put_off(claim.clone(), LOOK_AGAIN, Timestamp::now()),
                 Outcome::Failed(failure) => {
-                    self.0.catalogue.fail(claim.clone(), failure.clone(), Timestamp::now()).map(|failed| match failed {
-                        Failed::Retry(at) => tracing::warn!(%key, code = %failure.code, %at, "{}", failure.message),
-                        Failed::Final => tracing::warn!(%key, code = %failure.code, "{}", failure.message),
+                    self.orders.0.catalogue.fail(claim.clone(), failure.clone(), Timestamp::now()).map(|failed| {
+                        match failed {
+                            Failed::Retry(at) => tracing::warn!(%key, code = %failure.code, %at, "{}", failure.message),
+                            Failed::Final => tracing::warn!(%key, code = %failure.code, "{}", failure.message),
+                        }
                     })
                 }
             };
             match written {
                 Ok(()) => return,
-                Err(error) if self.is_stopping() => {
+                Err(error) if self.orders.is_stopping() => {
                     tracing::warn!(%key, %error, "left to the next process");
                     return;
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut said, true) {
                         tracing::error!(%key, %error, "cannot write the catalogue; trying again");
                     }
                     std::thread::sleep(PAUSE);
@@ -164,16 +148,16 @@ impl Kitchen {
     fn try_cook(&self, claim: &Claim) -> Outcome {
         let key = claim.key;
         let control = Control::default();
-        let deadline = Instant::now() + self.cook_timeout();
-        self.running().insert(key, Running { control: control.clone(), deadline });
-        if let Err(error) = self.0.blocks.reach(claim.block_epoch) {
+        let deadline = Instant::now() + self.orders.limits().cook_timeout;
+        self.orders.0.underway.begin(key, control.clone(), deadline);
+        if let Err(error) = self.orders.0.blocks.reach(claim.block_epoch) {
             return not_written(key, &error);
         }
-        if self.0.blocks.is_blocked(&key.id()) {
+        if self.orders.0.blocks.is_blocked(&key.id()) {
             return cook_failed(key, &CookError::Blocked { id: key.id() });
         }
         if let Some(flat) = other_name(&key) {
-            match cook::root(&mut *self.0.archive.reader(), key.kind(), &key.id()) {
+            match cook::root(&mut *self.orders.0.archive.reader(), key.kind(), &key.id()) {
                 Ok(Some(Root::Directory(id))) => return self.hand_on(claim, &BundleKey::of_directory(id, flat)),
                 Ok(Some(Root::File(_))) => {}
                 Ok(None) => return self.absent(key, &key.id()),
@@ -186,7 +170,7 @@ impl Kitchen {
     /// No archive here has the object.
     fn absent(&self, key: BundleKey, missing: &Sha1Git) -> Outcome {
         let failed = |code, message| Outcome::Failed(Failure { code, message });
-        match self.remote().map(|remote| remote.seek(&key, missing)) {
+        match self.orders.remote().map(|remote| remote.seek(&key, missing)) {
             Some(Sought::Underway) => Outcome::PutOff,
             Some(Sought::Troubled(why)) => failed(FailureCode::Io, format!("an upstream could not be asked: {why}")),
             Some(Sought::Absent(why)) => {
@@ -198,25 +182,21 @@ impl Kitchen {
 
     fn cook_failed(&self, key: BundleKey, error: &CookError) -> Outcome {
         match error {
-            CookError::Missing { id } if self.remote().is_some() => self.absent(key, id),
+            CookError::Missing { id } if self.orders.remote().is_some() => self.absent(key, id),
             error => cook_failed(key, error),
         }
     }
 
     /// A flat bundle of a revision or a release is another name of its directory's.
     fn hand_on(&self, claim: &Claim, directory: &BundleKey) -> Outcome {
-        match self.0.bundles.hand_on(claim.clone(), directory, Timestamp::now()) {
+        match self.orders.0.bundles.hand_on(claim.clone(), directory, Timestamp::now()) {
             Ok(Delegated::Linked) => {
                 tracing::info!(key = %claim.key, %directory, "linked");
                 Outcome::Settled(CookOutcome::Linked)
             }
             Ok(Delegated::Waiting) => {
-                let mut names = self.names();
-                if names.len() < MAX_NAMES {
-                    names.insert(claim.key, *directory);
-                }
-                drop(names);
-                self.0.work.notify_one();
+                self.orders.0.underway.wait_for(claim.key, *directory);
+                self.orders.0.work.notify_one();
                 Outcome::Settled(CookOutcome::Linked)
             }
             Ok(Delegated::Outdated) => outdated(claim.key),
@@ -226,7 +206,7 @@ impl Kitchen {
 
     /// Cooks into a draft, and publishes it.
     fn cook_file(&self, claim: &Claim, control: &Control) -> Outcome {
-        let (key, shared) = (claim.key, &*self.0);
+        let (key, shared) = (claim.key, &*self.orders.0);
         let start = Instant::now();
         let mut draft = match shared.bundles.draft() {
             Ok(draft) => draft,
@@ -241,8 +221,8 @@ impl Kitchen {
         let met = Arc::new(Met::default());
         met.insert(&key.id());
         let archive = NotingArchive::new(&*shared.archive, Arc::clone(&met));
-        let bench = Bench { archive: &archive, scratch: shared.bundles.data(), room: &room, control };
-        let cooked = match self.make(&key, &bench, &mut reservation.writing(&mut draft)) {
+        let around = Surroundings { archive: &archive, scratch: shared.bundles.data(), room: &room, control };
+        let cooked = match self.make(&key, &around, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
             Err(Unmade::Absent) => return self.absent(key, &key.id()),
             Err(Unmade::Catalogue(error)) => return not_written(key, &error),
@@ -256,14 +236,13 @@ impl Kitchen {
         let facts = sealed.facts();
         let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
         let took = start.elapsed();
-        let dish = Dish { facts, remarks: &remarks, took, met: &|id| met.may_hold(id) };
-        match shared.bundles.publish(claim.clone(), sealed, &dish, Timestamp::now()) {
+        let finishing = Finishing { facts, remarks: &remarks, took, met: &|id| met.may_hold(id) };
+        match shared.bundles.publish(claim.clone(), sealed, &finishing, Timestamp::now()) {
             Ok((Finished::Done, names)) => {
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
                 for name in &names {
-                    shared.waiters.ring(name);
+                    self.orders.announce(name);
                 }
-                shared.published.notify_one();
                 Outcome::Settled(CookOutcome::Done { took, bytes: facts.size })
             }
             Ok((Finished::Lost, _)) => {

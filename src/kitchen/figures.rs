@@ -3,7 +3,7 @@
 //! Each figure is one row, one step in an index, or one question to the file system. What is asked may hang, so one thread at a time
 //! asks, and who waits for it waits for no longer than [`LIMIT`].
 
-use super::Kitchen;
+use super::Orders;
 use crate::metrics::Holdings;
 use crate::time::Timestamp;
 use std::path::Path;
@@ -13,15 +13,15 @@ use std::time::Duration;
 /// How long a scrape waits for figures.
 const LIMIT: Duration = Duration::from_secs(3);
 
-impl Kitchen {
+impl Orders {
     /// What the store, the queue and the log hold now; `None` when one of them does not answer.
     pub async fn holdings(&self) -> Option<Holdings> {
         let look = async {
             let place = Arc::clone(&self.0.looking).acquire_owned().await.ok()?;
-            let kitchen = self.clone();
+            let orders = self.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 let _place = place;
-                kitchen.look_up_holdings(Timestamp::now())
+                orders.look_up_holdings(Timestamp::now())
             });
             match looked.await.ok()? {
                 Ok(holdings) => Some(holdings),
@@ -36,7 +36,7 @@ impl Kitchen {
 
     fn look_up_holdings(&self, now: Timestamp) -> Result<Holdings, Box<dyn std::error::Error + Send + Sync>> {
         let shared = &*self.0;
-        let (catalogue, limits) = (&shared.catalogue, shared.limits().room);
+        let (catalogue, limits) = (&shared.catalogue, self.limits().room);
         let (totals, evicted) = (catalogue.totals()?, catalogue.evicted()?);
         let oldest = catalogue.next_ready()?;
         let free = shared.bundles.free()?;

@@ -5,7 +5,7 @@
 //! not ended by then hangs, and goes on being waited for by nobody. What a look found is kept for a
 //! moment, so that however many ask, the disk is asked about once a second.
 
-use super::Kitchen;
+use super::Orders;
 use crate::archive::{Archive as _, ArchiveError};
 use crate::catalogue::{CatalogueError, Loss};
 use crate::key::Sha1Git;
@@ -110,15 +110,15 @@ pub(super) struct Health {
     archive: Probe,
 }
 
-impl Kitchen {
+impl Orders {
     /// What hinders this larder from doing its work; nothing, as far as a look can tell, when all is
     /// well. Takes a few seconds at most, whatever hangs.
     pub async fn health(&self) -> Vec<Trouble> {
         let health = &self.0.health;
         let (normal, reads_objects) = (self.mode() == Mode::Normal, self.mode() != Mode::ReadOnly);
         let of = |look: fn(&Self) -> Vec<Trouble>| {
-            let kitchen = self.clone();
-            move || look(&kitchen)
+            let orders = self.clone();
+            move || look(&orders)
         };
         let store = async {
             if normal { health.store.look(KEEP, Trouble::StoreHangs, of(look_at_store)).await } else { Vec::new() }
@@ -140,8 +140,8 @@ impl Kitchen {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the disk itself is looked at")]
-fn look_at_store(kitchen: &Kitchen) -> Vec<Trouble> {
-    let (store, room) = (kitchen.0.bundles.store(), &kitchen.0.room);
+fn look_at_store(orders: &Orders) -> Vec<Trouble> {
+    let (store, room) = (orders.0.bundles.store(), &orders.0.room);
     if matches!(store.is_in_place(), Ok(false)) {
         return vec![Trouble::StoreGone];
     }
@@ -160,8 +160,8 @@ fn look_at_store(kitchen: &Kitchen) -> Vec<Trouble> {
     if full { vec![Trouble::NoRoom] } else { Vec::new() }
 }
 
-fn look_at_catalogue(kitchen: &Kitchen) -> Vec<Trouble> {
-    let catalogue = kitchen.0.catalogue.hurried(WRITER_PATIENCE);
+fn look_at_catalogue(orders: &Orders) -> Vec<Trouble> {
+    let catalogue = orders.0.catalogue.hurried(WRITER_PATIENCE);
     let lost = |error: &CatalogueError| match error {
         CatalogueError::Lost { loss, .. } => Some(Trouble::CatalogueLost(*loss)),
         _ => None,
@@ -170,7 +170,7 @@ fn look_at_catalogue(kitchen: &Kitchen) -> Vec<Trouble> {
     if let Err(error) = read {
         return vec![lost(&error).unwrap_or(Trouble::CatalogueUnreadable)];
     }
-    if kitchen.mode() != Mode::Normal {
+    if orders.mode() != Mode::Normal {
         return Vec::new();
     }
     match catalogue.can_write() {
@@ -182,8 +182,8 @@ fn look_at_catalogue(kitchen: &Kitchen) -> Vec<Trouble> {
 }
 
 /// Has the archive look for an object that nobody has.
-fn look_at_archive(kitchen: &Kitchen) -> Vec<Trouble> {
-    match kitchen.0.archive.reader().header(&Sha1Git::NULL) {
+fn look_at_archive(orders: &Orders) -> Vec<Trouble> {
+    match orders.0.archive.reader().header(&Sha1Git::NULL) {
         Err(ArchiveError::Io { .. }) => vec![Trouble::ArchiveUnavailable],
         _ => Vec::new(),
     }
@@ -327,7 +327,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (release, gate) = std::sync::mpsc::channel::<()>();
         let gate = Mutex::new(gate);
-        let hanging = crate::kitchen::kit::kitchen(data.path(), move |_| {
+        let hanging = crate::kitchen::kit::orders(data.path(), move |_| {
             let _ = gate.lock().unwrap().recv();
             Ok(None)
         });
@@ -339,7 +339,7 @@ mod tests {
         drop(release);
 
         let data = tempfile::tempdir().unwrap();
-        let failing = crate::kitchen::kit::kitchen(data.path(), |_| {
+        let failing = crate::kitchen::kit::orders(data.path(), |_| {
             Err(ArchiveError::Io { action: "read".to_owned(), cause: io::ErrorKind::StaleNetworkFileHandle.into() })
         });
         assert_eq!(failing.health().await, [Trouble::ArchiveUnavailable]);
@@ -348,12 +348,12 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_is_blocked_is_named() {
         let data = tempfile::tempdir().unwrap();
-        let kitchen = crate::kitchen::kit::kitchen(data.path(), |_| Ok(None));
+        let orders = crate::kitchen::kit::orders(data.path(), |_| Ok(None));
         let other = rusqlite::Connection::open(data.path().join("catalogue.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        assert_eq!(kitchen.health().await, [Trouble::WriterBlocked]);
+        assert_eq!(orders.health().await, [Trouble::WriterBlocked]);
         other.execute_batch("COMMIT").unwrap();
         tokio::time::sleep(KEEP).await;
-        assert_eq!(kitchen.health().await, []);
+        assert_eq!(orders.health().await, []);
     }
 }

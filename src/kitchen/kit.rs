@@ -1,11 +1,12 @@
-//! What the tests of the kitchen share: a kitchen over an archive that answers what a test says.
+//! What the tests of the kitchen share: orders over an archive that answers what a test says.
 
-use super::{Kitchen, Limits};
+use super::{Limits, Orders};
+use crate::admission::Room;
 use crate::archive::{Archive, ArchiveError, Header, ObjectType, Reader};
 use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
 use crate::key::Sha1Git;
-use crate::limits::{MinFree, Policy, RoomLimits};
+use crate::limits::{MinFree, Mode, Policy, RoomLimits};
 use crate::store::Store;
 use std::io;
 use std::path::Path;
@@ -43,15 +44,15 @@ impl Reader for Says {
 }
 
 /// What the store may take: all there is.
-pub(super) fn room() -> RoomLimits {
+fn room() -> RoomLimits {
     RoomLimits { max_size: None, min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru }
 }
 
-/// A kitchen in `data` in which nobody works.
-pub(super) fn kitchen(
+/// Orders in `data` that nobody cooks.
+pub(super) fn orders(
     data: &Path,
     says: impl Fn(&Sha1Git) -> Result<Option<Header>, ArchiveError> + Send + Sync + 'static,
-) -> Kitchen {
+) -> Orders {
     let store = Store::open(data).unwrap();
     let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Write).unwrap();
     let limits = Limits {
@@ -63,5 +64,7 @@ pub(super) fn kitchen(
         gitfast_lossy: false,
         room: room(),
     };
-    Kitchen::new(Arc::new(Says(Arc::new(says))), Bundles::new(store, catalogue), limits)
+    let bundles = Bundles::new(store, catalogue);
+    let room = Arc::new(Room::new(bundles.clone(), limits.room));
+    Orders::new(Mode::Normal, Arc::new(Says(Arc::new(says))), bundles, room, limits)
 }

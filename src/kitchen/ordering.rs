@@ -6,7 +6,7 @@
 //! for that and for its turn to write: however long another process writes, [`WRITING_AT_ONCE`] threads
 //! wait for it and all others answer what only reads.
 
-use super::Kitchen;
+use super::Orders;
 use crate::archive::{Archive as _, ArchiveError, Blocks as _};
 use crate::blocking::blocking;
 use crate::bundle::{Bundle, FailureCode, Status};
@@ -81,7 +81,7 @@ fn blocked_reason(reason: Option<&str>) -> &str {
     reason.unwrap_or("this object, or something in it, is blocked here")
 }
 
-impl Kitchen {
+impl Orders {
     /// Asks for a bundle, and gives it as it stands then. Blocking. A no-op while it is there or on its way,
     /// and when it failed less than [`RETRY_FAILED_AFTER`] ago.
     ///
@@ -91,25 +91,25 @@ impl Kitchen {
         self.order_after(key, RETRY_FAILED_AFTER)
     }
 
-    /// [`Kitchen::order`], but a failure is tried anew however short ago it was. For the operator.
+    /// [`Orders::order`], but a failure is tried anew however short ago it was. For the operator.
     pub fn order_anew(&self, key: &BundleKey) -> Result<Bundle, OrderError> {
         self.order_after(key, Duration::ZERO)
     }
 
-    /// [`Kitchen::order`] for a request, which does not wait for long.
+    /// [`Orders::order`] for a request, which does not wait for long.
     ///
     /// # Errors
     /// [`OrderError::Busy`] too, when others write the catalogue all the while.
     pub async fn request(&self, key: BundleKey) -> Result<Bundle, OrderError> {
-        let kitchen = self.clone();
-        if let Some(settled) = blocking(move || kitchen.settled(&key)).await? {
+        let orders = self.clone();
+        if let Some(settled) = blocking(move || orders.settled(&key)).await? {
             return Ok(settled);
         }
         let place = self.place_to_write().await.ok_or(OrderError::Busy)?;
-        let kitchen = self.clone();
+        let orders = self.clone();
         let placed = blocking(move || {
-            let catalogue = kitchen.0.catalogue.hurried(place.left());
-            kitchen.place(&catalogue, &key, RETRY_FAILED_AFTER)
+            let catalogue = orders.0.catalogue.hurried(place.left());
+            orders.place(&catalogue, &key, RETRY_FAILED_AFTER)
         });
         match placed.await {
             Err(OrderError::Catalogue(error)) if error.is_busy() => Err(OrderError::Busy),
@@ -171,7 +171,7 @@ impl Kitchen {
         retry_failed_after: Duration,
     ) -> Result<Bundle, OrderError> {
         let shared = &*self.0;
-        let max_queue = shared.limits().max_queue;
+        let max_queue = self.limits().max_queue;
         let order = || catalogue.order(key, Timestamp::now(), max_queue, retry_failed_after);
         let ordered = match order() {
             Err(error) if error.is_storage_full() && shared.room.make_some().is_ok() => order(),
@@ -187,7 +187,7 @@ impl Kitchen {
         }
     }
 
-    /// Sees to it that [`Kitchen::check_blocked`] knows what is blocked at this moment.
+    /// Sees to it that [`Orders::check_blocked`] knows what is blocked at this moment.
     pub fn look_at_blocks(&self) -> Result<(), CatalogueError> {
         self.0.blocks.refresh()
     }
@@ -260,32 +260,32 @@ mod tests {
     #[test]
     fn an_order_knows_what_another_process_blocked_a_moment_ago() {
         let data = tempfile::tempdir().unwrap();
-        let kitchen = kit::kitchen(data.path(), |_| Ok(Some(TREE)));
+        let orders = kit::orders(data.path(), |_| Ok(Some(TREE)));
         let key: BundleKey = "directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904".parse().unwrap();
         let others = Catalogue::open(&data.path().join("catalogue.db"), Access::Write).unwrap();
         let swhid: Swhid = key.swhid();
         others.block(&swhid, Some("why"), Timestamp::now()).unwrap();
-        let refused = kitchen.order(&key).unwrap_err();
+        let refused = orders.order(&key).unwrap_err();
         assert!(matches!(&refused, OrderError::Blocked { reason } if reason.as_deref() == Some("why")), "{refused}");
-        assert_eq!(kitchen.bundles().catalogue().totals().unwrap().queued, 0);
+        assert_eq!(orders.bundles().catalogue().totals().unwrap().queued, 0);
         others.unblock(&swhid).unwrap();
-        assert_eq!(kitchen.order(&key).unwrap().status, Status::New);
+        assert_eq!(orders.order(&key).unwrap().status, Status::New);
     }
 
     #[tokio::test]
     async fn a_request_is_refused_in_time_while_another_writes_and_answered_where_nothing_is_to_be_written() {
         let data = tempfile::tempdir().unwrap();
-        let kitchen = kit::kitchen(data.path(), |_| Ok(Some(TREE)));
+        let orders = kit::orders(data.path(), |_| Ok(Some(TREE)));
         let [queued, new]: [BundleKey; 2] = ["tar", "zip"]
             .map(|ext| format!("directory/4b825dc642cb6eb9a060e54bf8d69288fbee4904.{ext}").parse().unwrap());
-        assert_eq!(kitchen.request(queued).await.unwrap().status, Status::New);
+        assert_eq!(orders.request(queued).await.unwrap().status, Status::New);
         let other = rusqlite::Connection::open(data.path().join("catalogue.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let start = Instant::now();
-        assert!(matches!(kitchen.request(new).await, Err(OrderError::Busy)));
+        assert!(matches!(orders.request(new).await, Err(OrderError::Busy)));
         assert!(start.elapsed() < WRITING_PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
-        assert_eq!(kitchen.request(queued).await.unwrap().key, queued);
+        assert_eq!(orders.request(queued).await.unwrap().key, queued);
         other.execute_batch("COMMIT").unwrap();
-        assert_eq!(kitchen.request(new).await.unwrap().key, new);
+        assert_eq!(orders.request(new).await.unwrap().key, new);
     }
 }

@@ -1,7 +1,7 @@
 //! From a bundle's key to its bytes, whoever they are for: a draft of the store, or a client. Owns
 //! which room of `cook` makes which format; keeps nothing and writes only into what it is given.
 
-use super::Kitchen;
+use super::Cooks;
 use crate::archive::{Archive, ObjectType};
 use crate::catalogue::CatalogueError;
 use crate::cook::history::{self, Subject};
@@ -10,8 +10,8 @@ use crate::key::{BundleKey, Family, ObjectKind};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// What a cook has besides its ingredients.
-pub(super) struct Bench<'a> {
+/// What a cook works with, besides the key of its bundle.
+pub(super) struct Surroundings<'a> {
     /// Where the ingredients come from: the kitchen's own archive, whoever looks on.
     pub(super) archive: &'a dyn Archive,
     /// A folder for files without a name.
@@ -35,11 +35,16 @@ impl From<CookError> for Unmade {
     }
 }
 
-impl Kitchen {
+impl Cooks {
     /// Writes the bundle of `key` to `out`. Blocking.
-    pub(super) fn make(&self, key: &BundleKey, bench: &Bench<'_>, out: &mut dyn Write) -> Result<Cooked, Unmade> {
-        let limits = self.0.limits();
-        let Bench { archive, scratch, room, control } = *bench;
+    pub(super) fn make(
+        &self,
+        key: &BundleKey,
+        around: &Surroundings<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Cooked, Unmade> {
+        let limits = self.orders.limits();
+        let Surroundings { archive, scratch, room, control } = *around;
         let (threads, max_size) = (limits.cook_threads, limits.max_bundle_size);
         let cooked = match key.format().family() {
             Family::Raw => cook::raw(archive, &key.id(), max_size, control, out)?,
@@ -76,7 +81,7 @@ impl Kitchen {
             ObjectKind::Revision => (Subject::Revision(id), ObjectType::Commit),
             ObjectKind::Release => (Subject::Release(id), ObjectType::Tag),
             ObjectKind::Snapshot => {
-                let manifest = self.0.catalogue.snapshot(&id).map_err(Unmade::Catalogue)?;
+                let manifest = self.orders.0.catalogue.snapshot(&id).map_err(Unmade::Catalogue)?;
                 return manifest.map(Subject::Snapshot).ok_or(Unmade::Absent);
             }
             ObjectKind::Content => return Err(Unmade::Absent),

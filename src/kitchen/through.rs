@@ -5,8 +5,8 @@
 //! and whoever sends it must break off, so that nobody takes it for whole. A cook ends when nobody
 //! takes its bytes any more, and when it has taken too long, though it may be the reader who is slow.
 
-use super::recipe::{Bench, Unmade};
-use super::{Kitchen, OrderError};
+use super::recipe::{Surroundings, Unmade};
+use super::{Cooks, OrderError, Orders};
 use crate::bundle::{Failure, FailureCode};
 use crate::cook::{Control, CookError, Reason};
 use crate::key::BundleKey;
@@ -43,28 +43,31 @@ pub enum ThroughError {
     Order(#[from] OrderError),
 }
 
-impl Kitchen {
+impl Orders {
     /// Whether a bundle could be cooked for whoever asks now, as far as a look at its object says.
     /// Blocking.
     pub fn could_cook(&self, key: &BundleKey) -> Result<(), OrderError> {
         self.check_blocked(&key.id())?;
         if self.is_known(key)? { Ok(()) } else { Err(OrderError::NotFound) }
     }
+}
 
+impl Cooks {
     /// Cooks a bundle for whoever asks now, and keeps nothing. Resolves when the first bytes are there.
     pub async fn cook_through(&self, key: BundleKey) -> Result<Stream, ThroughError> {
         let place = self.take_place().ok_or(ThroughError::Busy)?;
         let (chunks, stream) = mpsc::channel(WAITING);
         let (begun, first_bytes) = oneshot::channel();
         let (control, ended) = (Control::default(), Arc::new(Notify::new()));
-        let watch = tokio::spawn(watch(chunks.clone(), control.clone(), Arc::clone(&ended), self.cook_timeout()));
-        let kitchen = self.clone();
+        let watch =
+            tokio::spawn(watch(chunks.clone(), control.clone(), Arc::clone(&ended), self.orders.limits().cook_timeout));
+        let cooks = self.clone();
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
             let buffer = Vec::with_capacity(CHUNK);
             let mut sink = Sink { chunks, begun: Some(begun), buffer, written: 0, ended, runtime };
             let started = Instant::now();
-            let cooked = catch_unwind(AssertUnwindSafe(|| kitchen.cook_into(&key, &control, &mut sink)));
+            let cooked = catch_unwind(AssertUnwindSafe(|| cooks.cook_into(&key, &control, &mut sink)));
             watch.abort();
             drop(place);
             let cooked = cooked.unwrap_or(Err(ThroughError::Failed(Failure {
@@ -78,7 +81,7 @@ impl Kitchen {
                 Err(ThroughError::Busy | ThroughError::Order(_)) => None,
             };
             if let Some(outcome) = outcome {
-                kitchen.0.metrics.cook_ended(&key, &outcome);
+                cooks.orders.metrics().cook_ended(&key, &outcome);
             }
             sink.end(key, cooked);
         });
@@ -90,10 +93,11 @@ impl Kitchen {
     }
 
     fn cook_into(&self, key: &BundleKey, control: &Control, sink: &mut Sink) -> Result<(), ThroughError> {
-        self.could_cook(key)?;
+        self.orders.could_cook(key)?;
         // The store is not to be written, and its room is nobody's.
-        let bench = Bench { archive: self.archive(), scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
-        match self.make(key, &bench, sink) {
+        let around =
+            Surroundings { archive: self.orders.archive(), scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
+        match self.make(key, &around, sink) {
             Ok(_) => Ok(()),
             Err(Unmade::Absent) => Err(OrderError::NotFound.into()),
             Err(Unmade::Catalogue(error)) => Err(OrderError::from(error).into()),
@@ -102,7 +106,7 @@ impl Kitchen {
     }
 
     fn take_place(&self) -> Option<Place> {
-        let (most, taken) = (self.0.limits().workers, &self.0.through);
+        let (most, taken) = (self.orders.limits().workers, &self.through);
         let entered = taken.try_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1));
         entered.ok().map(|_| Place(Arc::clone(taken)))
     }

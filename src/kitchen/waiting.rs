@@ -1,8 +1,8 @@
 //! Requests that wait for a cook (`Prefer: wait`) or follow it. Owns who waits for which bundle,
 //! bounded in number, and how often one that follows looks.
 
-use super::{Kitchen, OrderError};
-use crate::bundle::Bundle;
+use super::{OrderError, Orders};
+use crate::bundle::{Bundle, Status};
 use crate::cook::Progress;
 use crate::key::BundleKey;
 use std::collections::HashMap;
@@ -13,11 +13,15 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
-/// How often who follows a cook sees its progress, which is in memory.
+/// How often the progress of a cook, which is in memory, is given to those who follow it.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often who follows looks into the catalogue though no bell rang: another process may be at it.
+/// How often the catalogue is asked for those who follow though nothing was announced in this process: another one
+/// may be cooking.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often it is asked for those who wait.
+const LOOK_WHILE_WAITING: Duration = Duration::from_secs(1);
 
 /// The most requests that wait at once; a further one is answered at once.
 const MAX_WAITERS: usize = 1024;
@@ -43,7 +47,7 @@ impl Waiters {
         }
         let entry = by_key.entry(key).or_insert_with(|| Entry { bell: Arc::default(), waiters: 0 });
         entry.waiters += 1;
-        Some(Waiter { room: self.clone(), key, bell: Arc::clone(&entry.bell) })
+        Some(Waiter { all: self.clone(), key, bell: Arc::clone(&entry.bell) })
     }
 
     /// Wakes all that wait for `key`.
@@ -56,14 +60,14 @@ impl Waiters {
 
 /// One that waits; leaves when dropped.
 pub(super) struct Waiter {
-    room: Waiters,
+    all: Waiters,
     key: BundleKey,
     pub(super) bell: Arc<Notify>,
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut by_key = self.room.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = self.all.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = by_key.get_mut(&self.key) {
             entry.waiters -= 1;
             if entry.waiters == 0 {
@@ -84,7 +88,7 @@ pub struct Standing {
 
 /// One that follows a bundle; it may be dropped at any time.
 pub struct Following {
-    kitchen: Kitchen,
+    orders: Orders,
     waiter: Waiter,
     /// Armed before the catalogue is looked at, so that what happens after is not missed.
     bell: Pin<Box<OwnedNotified>>,
@@ -94,13 +98,42 @@ pub struct Following {
     looked: Option<Instant>,
 }
 
-impl Kitchen {
+impl Orders {
+    /// Waits until a bundle is done or failed, or `patience` is over. `false` when so many wait
+    /// already that this one may not.
+    pub async fn wait(&self, key: &BundleKey, patience: Duration) -> bool {
+        let Some(waiter) = self.0.waiters.join(*key) else { return false };
+        let deadline = Instant::now() + patience;
+        loop {
+            let bell = waiter.bell.notified();
+            tokio::pin!(bell);
+            // Before the status is read, so that what happens after it is not missed.
+            bell.as_mut().enable();
+            let (orders, key) = (self.clone(), *key);
+            let status = tokio::task::spawn_blocking(move || orders.0.catalogue.bundle(&key)).await;
+            match status {
+                Ok(Ok(Some(bundle))) if matches!(bundle.status, Status::New | Status::Pending) => {}
+                _ => return true,
+            }
+            // Another process may be the one that cooks it, and it rings no bell here.
+            let next_look = Instant::now() + LOOK_WHILE_WAITING;
+            tokio::select! {
+                () = bell => {}
+                () = tokio::time::sleep_until(next_look.min(deadline)) => {}
+                () = self.stopped() => return true,
+            }
+            if Instant::now() >= deadline {
+                return true;
+            }
+        }
+    }
+
     /// Follows a bundle, from how it stands now; `None` when too many wait already.
     #[must_use]
     pub fn follow(&self, key: BundleKey) -> Option<Following> {
         let waiter = self.0.waiters.join(key)?;
         let bell = Box::pin(Arc::clone(&waiter.bell).notified_owned());
-        Some(Following { kitchen: self.clone(), waiter, bell, bundle: None, was_cooking: false, looked: None })
+        Some(Following { orders: self.clone(), waiter, bell, bundle: None, was_cooking: false, looked: None })
     }
 }
 
@@ -119,14 +152,14 @@ impl Following {
                     is_stale = true;
                 }
                 () = tokio::time::sleep(TICK) => {}
-                () = self.kitchen.stopped() => return Ok(None),
+                () = self.orders.stopped() => return Ok(None),
             }
         }
         let key = self.waiter.key;
-        let progress = self.kitchen.progress(&key);
+        let progress = self.orders.progress(&key);
         if is_stale || progress.is_some() != self.was_cooking {
-            let kitchen = self.kitchen.clone();
-            let looked = tokio::task::spawn_blocking(move || kitchen.look_up_and_heal(&key)).await;
+            let orders = self.orders.clone();
+            let looked = tokio::task::spawn_blocking(move || orders.look_up_and_heal(&key)).await;
             self.bundle = looked.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?;
             self.looked = Some(Instant::now());
             self.was_cooking = progress.is_some();

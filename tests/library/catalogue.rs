@@ -5,7 +5,7 @@
 
 use larder::bundle::{Bundle, Failure, FailureCode, FileFacts, Remarks, Status};
 use larder::catalogue::{
-    Access, Catalogue, CatalogueError, Claim, Delegated, Dish, Failed, Finished, Order, Touch, VERSION,
+    Access, Catalogue, CatalogueError, Claim, Delegated, Failed, Finished, Finishing, Order, Touch, VERSION,
 };
 use larder::key::{BundleKey, Format, ObjectKind, Sha1Git};
 use larder::time::Timestamp;
@@ -733,8 +733,8 @@ fn what_is_said_of_a_bundle_goes_with_its_file() {
     larder.order(&directory(1), at(0));
     let claim = larder.claim(at(1));
     let remarks = Remarks { notes: vec!["\"a\" left out: why".to_owned()], lossy: true };
-    let dish = Dish { facts: facts(1), remarks: &remarks, took: SECOND, met: &|_| true };
-    let finished = larder.catalogue.finish_dish(claim, &dish, at(2), |_| Ok(())).unwrap();
+    let finishing = Finishing { facts: facts(1), remarks: &remarks, took: SECOND, met: &|_| true };
+    let finished = larder.catalogue.finish_cook(claim, &finishing, at(2), |_| Ok(())).unwrap();
     assert_eq!(finished, Finished::Done);
     assert_eq!(larder.catalogue.bundle(&directory(1)).unwrap().unwrap().remarks, remarks);
     larder.catalogue.reopen(&directory(1), at(3)).unwrap();

@@ -6,6 +6,7 @@
 use crate::common::client::Answer;
 use crate::common::fixtures::{Fixture, fixture};
 use crate::common::server::Server;
+use larder::admission::Room;
 use larder::archive::git::GitArchive;
 use larder::archive::snapshot::{Manifest, Target};
 use larder::archive::{Archive, ArchiveError, Header, ObjectType, Reader};
@@ -13,8 +14,8 @@ use larder::bundle::Status;
 use larder::bundles::Bundles;
 use larder::catalogue::{Access, Catalogue};
 use larder::key::{BundleKey, ObjectKind, Sha1Git, Swhid};
-use larder::kitchen::{Kitchen, Limits};
-use larder::limits::{MinFree, Policy, RoomLimits};
+use larder::kitchen::{Cooks, Limits, Orders};
+use larder::limits::{MinFree, Mode, Policy, RoomLimits};
 use larder::store::Store;
 use larder::time::Timestamp;
 use std::collections::HashSet;
@@ -272,8 +273,10 @@ fn a_block_ends_a_cook_that_has_read_the_object_and_no_other() {
             room: bounds,
         };
         catalogue.order(&key, Timestamp::now(), 9, Duration::ZERO).unwrap();
-        let kitchen = Kitchen::new(Arc::new(late.clone()), Bundles::new(store, catalogue.clone()), limits);
-        assert!(kitchen.cook_with_its_root(&key).unwrap());
+        let bundles = Bundles::new(store, catalogue.clone());
+        let admission = Arc::new(Room::new(bundles.clone(), limits.room));
+        let orders = Orders::new(Mode::Normal, Arc::new(late.clone()), bundles, admission, limits);
+        assert!(Cooks::new(orders).cook_with_its_root(&key).unwrap());
         assert!(late.blocked.load(Ordering::Acquire));
         assert_eq!(catalogue.bundle(&key).unwrap().unwrap().status, status, "{id}");
     }

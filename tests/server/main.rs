@@ -25,6 +25,7 @@ mod origins;
 mod page;
 mod readers;
 mod reload;
+mod roles;
 mod swh;
 mod systemd;
 mod together;

@@ -18,7 +18,7 @@ use super::{Region, Regions};
 use crate::blocking::blocking;
 use crate::catalogue::{Placed, PlacementEnd, PlacementJob, PlacementState};
 use crate::chance::jittered;
-use crate::kitchen::Kitchen;
+use crate::kitchen::Orders;
 use crate::limits::Mode;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -43,13 +43,12 @@ const IN_FLIGHT: usize = 16;
 
 /// Puts an archive that was just fetched into every region that is up, all at once. What fails is tried
 /// again later, beside the requests: it keeps no task from ending.
-pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kitchen, placed: &Placed, file: File) {
+pub(in crate::archiver) async fn put_everywhere(regions: &Regions, orders: &Orders, placed: &Placed, file: File) {
     let (mut putting, file) = (JoinSet::new(), Arc::new(file));
     for region in regions.all().filter(|region| region.is_up()).cloned() {
-        let (kitchen, placed, file) = (kitchen.clone(), placed.clone(), Arc::clone(&file));
+        let (orders, placed, file) = (orders.clone(), placed.clone(), Arc::clone(&file));
         putting.spawn(async move {
-            let (catalogue, owner) =
-                (kitchen.bundles().catalogue().clone(), kitchen.bundles().members().me().to_owned());
+            let (catalogue, owner) = (orders.bundles().catalogue().clone(), orders.bundles().members().me().to_owned());
             let (wanted, name) = (placed.clone(), region.settings.name.clone());
             let claimed = blocking(move || catalogue.claim_placement(&wanted, &name, &owner, Timestamp::now())).await;
             let job = match claimed {
@@ -58,7 +57,7 @@ pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kit
                 Ok(None) => return,
                 Err(error) => return tracing::error!(%error, "cannot note where an archive is put"),
             };
-            let work = Work { region: &region, kitchen: &kitchen, job: &job };
+            let work = Work { region: &region, orders: &orders, job: &job };
             let done = tokio::select! {
                 done = work.put_unless_there(file) => done,
                 () = region.failed() => Err(Trouble::Down("it went down meanwhile".to_owned())),
@@ -71,7 +70,7 @@ pub(in crate::archiver) async fn put_everywhere(regions: &Regions, kitchen: &Kit
 
 /// Looks again and again whether a region is up.
 pub(in crate::archiver) async fn watch_over(archiver: Archiver, region: Arc<Region>) {
-    let may_write = archiver.0.kitchen.mode() == Mode::Normal;
+    let may_write = archiver.0.orders.mode() == Mode::Normal;
     while !archiver.is_stopping() {
         let was_up = region.is_up();
         match region.bucket.probe(may_write).await {
@@ -126,7 +125,7 @@ async fn next(archiver: &Archiver, region: &Region) -> Option<PlacementJob> {
 }
 
 async fn work(archiver: Archiver, region: Arc<Region>, job: PlacementJob) {
-    let work = Work { region: &region, kitchen: &archiver.0.kitchen, job: &job };
+    let work = Work { region: &region, orders: &archiver.0.orders, job: &job };
     let done = tokio::select! {
         done = work.run(archiver.0.placement.regions()) => done,
         () = archiver.halted() => Ok(PlacementEnd::GivenBack),
@@ -137,7 +136,7 @@ async fn work(archiver: Archiver, region: Arc<Region>, job: PlacementJob) {
 /// One placement being worked at.
 struct Work<'a> {
     region: &'a Region,
-    kitchen: &'a Kitchen,
+    orders: &'a Orders,
     job: &'a PlacementJob,
 }
 
@@ -227,21 +226,21 @@ impl Work<'_> {
     }
 
     fn note_upload(&self, upload: String) -> Noting {
-        let (catalogue, job) = (self.kitchen.bundles().catalogue().clone(), self.job.clone());
+        let (catalogue, job) = (self.orders.bundles().catalogue().clone(), self.job.clone());
         let note = move || catalogue.note_upload(&job, &upload);
         Box::pin(async { blocking(note).await.map_err(|error| here(&error)) })
     }
 
     /// The archive's file in the store.
     async fn file(&self) -> Result<Option<File>, Trouble> {
-        let (bundles, content) = (self.kitchen.bundles().clone(), self.placed().content);
+        let (bundles, content) = (self.orders.bundles().clone(), self.placed().content);
         let found = blocking(move || bundles.open(&content)).await.map_err(|error| here(&error))?;
         Ok(found.map(|found| found.file))
     }
 
     /// Brings the archive's file back into the store from a region that has it.
     async fn bring_back(&self, regions: &Regions) -> Result<Option<File>, Trouble> {
-        let (catalogue, content) = (self.kitchen.bundles().catalogue().clone(), self.placed().content);
+        let (catalogue, content) = (self.orders.bundles().catalogue().clone(), self.placed().content);
         let known = blocking(move || catalogue.placements(&content)).await.map_err(|error| here(&error))?;
         for source in known.iter().filter(|other| other.state == PlacementState::There) {
             let Some(region) = regions.get(&source.region).filter(|region| region.is_up()) else { continue };
@@ -258,8 +257,8 @@ impl Work<'_> {
     async fn bring_back_from(&self, region: &Region) -> Result<bool, Trouble> {
         let mut stream = region.bucket.get(&self.placed().content).await?;
         let (pieces, incoming) = mpsc::channel(IN_FLIGHT);
-        let (kitchen, placed) = (self.kitchen.clone(), self.placed().clone());
-        let taken = tokio::task::spawn_blocking(move || take_back(&kitchen, &placed, incoming));
+        let (orders, placed) = (self.orders.clone(), self.placed().clone());
+        let taken = tokio::task::spawn_blocking(move || take_back(&orders, &placed, incoming));
         let mut sent = Ok(());
         while let Some(piece) = stream.next().await {
             let piece = match piece {
@@ -289,7 +288,7 @@ impl Work<'_> {
             tracing::warn!(region, %key, attempt = self.job.placement.attempts + 1, "not done: {trouble}");
             PlacementEnd::Failed(trouble.to_string(), wait(self.job.placement.attempts))
         });
-        let (catalogue, job) = (self.kitchen.bundles().catalogue().clone(), self.job.clone());
+        let (catalogue, job) = (self.orders.bundles().catalogue().clone(), self.job.clone());
         let ended = blocking(move || catalogue.end_placement(&job, &end, Timestamp::now())).await;
         ended.unwrap_or_else(|error| tracing::error!(%error, "cannot note where an archive is"));
     }
@@ -297,10 +296,10 @@ impl Work<'_> {
 
 /// Writes what comes into a draft and, if it is the content, gives it its place in the store. `false`
 /// when the content is not kept any more.
-fn take_back(kitchen: &Kitchen, placed: &Placed, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<bool> {
+fn take_back(orders: &Orders, placed: &Placed, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<bool> {
     let started = Instant::now();
-    let mut reservation = kitchen.reservation();
-    let mut draft = kitchen.bundles().draft()?;
+    let mut reservation = orders.reservation();
+    let mut draft = orders.bundles().draft()?;
     {
         let mut out = reservation.writing(&mut draft);
         let mut left = placed.size;
@@ -317,7 +316,7 @@ fn take_back(kitchen: &Kitchen, placed: &Placed, mut pieces: mpsc::Receiver<Byte
     if id != placed.content.id() {
         return Err(io::Error::other("it is not what it was"));
     }
-    let restored = kitchen.bundles().restore(&placed.content, sealed, started.elapsed(), Timestamp::now());
+    let restored = orders.bundles().restore(&placed.content, sealed, started.elapsed(), Timestamp::now());
     restored.map_err(io::Error::other)
 }
 

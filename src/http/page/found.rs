@@ -7,7 +7,7 @@ use crate::archive::ObjectType;
 use crate::archive::snapshot::{Manifest, Target};
 use crate::catalogue::Origin;
 use crate::key::{ObjectKind, Sha1Git, Swhid};
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::{OrderError, Orders};
 use crate::origins::resolve;
 
 /// What came of looking for it.
@@ -26,23 +26,23 @@ const LOOKED_THROUGH: u32 = 20;
 const BRANCHES: usize = 200_000;
 
 /// Looks for what is wanted.
-pub(super) fn find(kitchen: &Kitchen, wanted: Wanted) -> Result<Found, OrderError> {
+pub(super) fn find(orders: &Orders, wanted: Wanted) -> Result<Found, OrderError> {
     match wanted {
         Wanted::Place(place) => Ok(Found::At(place)),
         Wanted::Nothing(why) => Ok(Found::Not(why.to_owned())),
-        Wanted::Id(id) => by_id(kitchen, &id),
+        Wanted::Id(id) => by_id(orders, &id),
         Wanted::Named(readings, id) => {
             let mut known = None;
             for named in &readings {
-                let Some(origin) = origin(kitchen, &named.origins)? else { continue };
-                if let Some(place) = in_origin(kitchen, &origin, named)? {
+                let Some(origin) = origin(orders, &named.origins)? else { continue };
+                if let Some(place) = in_origin(orders, &origin, named)? {
                     return Ok(Found::At(place));
                 }
                 known.get_or_insert((origin, named));
             }
             // Whatever repository it is of, an id names one object.
             if let Some(id) = id
-                && let found @ Found::At(_) = by_id(kitchen, &id)?
+                && let found @ Found::At(_) = by_id(orders, &id)?
             {
                 return Ok(found);
             }
@@ -63,30 +63,30 @@ pub(super) fn find(kitchen: &Kitchen, wanted: Wanted) -> Result<Found, OrderErro
     }
 }
 
-fn by_id(kitchen: &Kitchen, id: &Sha1Git) -> Result<Found, OrderError> {
-    Ok(match kind_of(kitchen, id)? {
+fn by_id(orders: &Orders, id: &Sha1Git) -> Result<Found, OrderError> {
+    Ok(match kind_of(orders, id)? {
         Some(kind) => Found::At(Place::of(Swhid { kind, id: *id })),
         None => Found::Not("No archive of this larder has an object of this id.".to_owned()),
     })
 }
 
 /// What an id is the id of, as far as it is known here.
-pub(super) fn kind_of(kitchen: &Kitchen, id: &Sha1Git) -> Result<Option<ObjectKind>, OrderError> {
-    kitchen.check_blocked(id)?;
-    let header = kitchen.archive().reader().header(id)?;
+pub(super) fn kind_of(orders: &Orders, id: &Sha1Git) -> Result<Option<ObjectKind>, OrderError> {
+    orders.check_blocked(id)?;
+    let header = orders.archive().reader().header(id)?;
     Ok(match header.map(|header| header.object_type) {
         Some(ObjectType::Blob) => Some(ObjectKind::Content),
         Some(ObjectType::Tree) => Some(ObjectKind::Directory),
         Some(ObjectType::Commit) => Some(ObjectKind::Revision),
         Some(ObjectType::Tag) => Some(ObjectKind::Release),
-        None => kitchen.bundles().catalogue().has_snapshot(id)?.then_some(ObjectKind::Snapshot),
+        None => orders.bundles().catalogue().has_snapshot(id)?.then_some(ObjectKind::Snapshot),
     })
 }
 
 /// The known repository of one of these URLs.
-fn origin(kitchen: &Kitchen, urls: &[String]) -> Result<Option<Origin>, OrderError> {
+fn origin(orders: &Orders, urls: &[String]) -> Result<Option<Origin>, OrderError> {
     for url in urls {
-        if let Some(origin) = origins::find(kitchen.bundles().catalogue(), url)? {
+        if let Some(origin) = origins::find(orders.bundles().catalogue(), url)? {
             return Ok(Some(origin));
         }
     }
@@ -95,12 +95,12 @@ fn origin(kitchen: &Kitchen, urls: &[String]) -> Result<Option<Origin>, OrderErr
 
 /// What a name means in the newest snapshot of a repository: with a path the object there, else the tag or commit
 /// itself; without a name the snapshot.
-fn in_origin(kitchen: &Kitchen, origin: &Origin, named: &Named) -> Result<Option<Place>, OrderError> {
+fn in_origin(orders: &Orders, origin: &Origin, named: &Named) -> Result<Option<Place>, OrderError> {
     let Some(snapshot) = origin.snapshot else { return Ok(None) };
     let of = |kind, id| Place { origin: Some(origin.url.clone()), ..Place::of(Swhid { kind, id }) };
     let Some(reference) = &named.reference else { return Ok(Some(of(ObjectKind::Snapshot, snapshot))) };
-    let mut reader = kitchen.archive().reader();
-    let resolved = match kitchen.bundles().catalogue().branches(&snapshot)? {
+    let mut reader = orders.archive().reader();
+    let resolved = match orders.bundles().catalogue().branches(&snapshot)? {
         Some(branches) => resolve(&*branches, reader.as_mut(), reference.as_bytes())?,
         None => resolve(&Manifest::default(), reader.as_mut(), reference.as_bytes())?,
     };
@@ -130,10 +130,10 @@ pub(super) struct Branch {
 
 /// Branches and tags that lead to this very object, in the newest snapshots of some repositories: of the one that a
 /// link names, or else of the first few. How many are looked at is bounded, so that there may be more.
-pub(super) fn branches_to(kitchen: &Kitchen, place: &Place) -> Result<Vec<Branch>, OrderError> {
+pub(super) fn branches_to(orders: &Orders, place: &Place) -> Result<Vec<Branch>, OrderError> {
     let origins = match &place.origin {
-        Some(url) => origins::find(kitchen.bundles().catalogue(), url)?.into_iter().collect(),
-        None => kitchen.bundles().catalogue().origins(None, LOOKED_THROUGH)?,
+        Some(url) => origins::find(orders.bundles().catalogue(), url)?.into_iter().collect(),
+        None => orders.bundles().catalogue().origins(None, LOOKED_THROUGH)?,
     };
     let (mut found, mut left) = (Vec::new(), BRANCHES);
     let wanted = Target::Object(place.swhid.kind, place.swhid.id);
@@ -145,7 +145,7 @@ pub(super) fn branches_to(kitchen: &Kitchen, place: &Place) -> Result<Vec<Branch
             }
             continue;
         }
-        let Some(branches) = kitchen.bundles().catalogue().branches(&snapshot)? else { continue };
+        let Some(branches) = orders.bundles().catalogue().branches(&snapshot)? else { continue };
         let leading = branches.iter_from(0).take(left).filter(|(_, target)| *target == wanted);
         found.extend(leading.take(3).map(|(name, _)| Branch { origin: origin.url.clone(), name: name.to_vec() }));
         left = left.saturating_sub(branches.len());

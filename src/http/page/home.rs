@@ -5,7 +5,7 @@ use super::place::Place;
 use super::text;
 use crate::catalogue::{CatalogueError, Origin};
 use crate::key::{ObjectKind, Swhid};
-use crate::kitchen::Kitchen;
+use crate::kitchen::Orders;
 use maud::{Markup, html};
 
 /// Repositories that are listed.
@@ -20,8 +20,8 @@ pub(super) struct Missed {
 }
 
 /// Some of the repositories that are known, and whether there are more. Blocking.
-pub(super) fn some_origins(kitchen: &Kitchen) -> Result<(Vec<Origin>, bool), CatalogueError> {
-    let mut origins = kitchen.bundles().catalogue().origins(None, LISTED + 1)?;
+pub(super) fn some_origins(orders: &Orders) -> Result<(Vec<Origin>, bool), CatalogueError> {
+    let mut origins = orders.bundles().catalogue().origins(None, LISTED + 1)?;
     let is_more = origins.len() > LISTED as usize;
     origins.truncate(LISTED as usize);
     Ok((origins, is_more))

@@ -8,7 +8,7 @@ use crate::archive::snapshot::Target;
 use crate::archive::{MAX_WHOLE_BLOB, ObjectType, Reader};
 use crate::bundle::Bundle;
 use crate::key::{BundleKey, Format, ObjectKind, Sha1Git, Swhid};
-use crate::kitchen::{Kitchen, OrderError};
+use crate::kitchen::{OrderError, Orders};
 use crate::limits::Mode;
 
 /// Entries of a directory, or branches, on a page.
@@ -61,39 +61,39 @@ pub(super) enum Absent {
 }
 
 /// The object at a place.
-pub(super) fn object(kitchen: &Kitchen, place: &Place) -> Result<Result<Object, Absent>, OrderError> {
+pub(super) fn object(orders: &Orders, place: &Place) -> Result<Result<Object, Absent>, OrderError> {
     let Swhid { kind, id } = place.swhid;
-    match kind_of(kitchen, &id)? {
+    match kind_of(orders, &id)? {
         None => return Ok(Err(Absent::Nowhere)),
         Some(is) if is != kind => return Ok(Err(Absent::Other(is))),
         Some(_) => {}
     }
     let what = match kind {
         ObjectKind::Snapshot => {
-            let Some(branches) = kitchen.bundles().catalogue().branches(&id)? else { return Ok(Err(Absent::Nowhere)) };
+            let Some(branches) = orders.bundles().catalogue().branches(&id)? else { return Ok(Err(Absent::Nowhere)) };
             let page = branches.iter_from(place.from).take(ON_A_PAGE);
             let page = page.map(|(name, target)| (name.to_vec(), target)).collect();
             Some(What::Snapshot { branches: page, count: branches.len() })
         }
-        ObjectKind::Content => content(kitchen.archive().reader().as_mut(), &id)?,
-        ObjectKind::Directory => directory(kitchen.archive().reader().as_mut(), &id, place.from)?,
-        ObjectKind::Revision | ObjectKind::Release => written(kitchen.archive().reader().as_mut(), &id)?,
+        ObjectKind::Content => content(orders.archive().reader().as_mut(), &id)?,
+        ObjectKind::Directory => directory(orders.archive().reader().as_mut(), &id, place.from)?,
+        ObjectKind::Revision | ObjectKind::Release => written(orders.archive().reader().as_mut(), &id)?,
     };
     let Some(what) = what else { return Ok(Err(Absent::Nowhere)) };
     let formats = Format::ALL.into_iter().filter(|format| format.is_of(kind));
     let keys = formats.filter_map(|format| BundleKey::new(kind, id, format).ok());
-    let offers = keys.map(|key| offer(kitchen, key)).collect::<Result<_, _>>()?;
-    Ok(Ok(Object { what, offers, branches: branches_to(kitchen, place)? }))
+    let offers = keys.map(|key| offer(orders, key)).collect::<Result<_, _>>()?;
+    Ok(Ok(Object { what, offers, branches: branches_to(orders, place)? }))
 }
 
 /// What there is of a bundle.
-pub(super) fn offer(kitchen: &Kitchen, key: BundleKey) -> Result<Offer, OrderError> {
-    let bundle = match kitchen.look_up_and_heal(&key) {
+pub(super) fn offer(orders: &Orders, key: BundleKey) -> Result<Offer, OrderError> {
+    let bundle = match orders.look_up_and_heal(&key) {
         // Files are all that such a larder may be able to see.
-        Err(OrderError::Catalogue(_)) if kitchen.mode() == Mode::ReadOnly => None,
+        Err(OrderError::Catalogue(_)) if orders.mode() == Mode::ReadOnly => None,
         bundle => bundle?,
     };
-    let size = kitchen.bundles().open(&key).map_err(OrderError::Store)?.map(|found| found.size);
+    let size = orders.bundles().open(&key).map_err(OrderError::Store)?.map(|found| found.size);
     Ok(Offer { key, bundle, size })
 }
 

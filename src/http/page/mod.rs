@@ -71,10 +71,10 @@ impl Vault {
             response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
             return response;
         }
-        let (kitchen, root) = (self.kitchen.clone(), self.base.path().to_owned());
+        let (orders, root) = (self.orders.clone(), self.base.path().to_owned());
         self.page(client, move || {
             let found = search.as_ref().map(|search| {
-                let found = found::find(&kitchen, wanted::read(&search.text, &search.reference))?;
+                let found = found::find(&orders, wanted::read(&search.text, &search.reference))?;
                 Ok::<_, OrderError>((search, found))
             });
             let missed = match found.transpose()? {
@@ -85,8 +85,8 @@ impl Vault {
                 None => None,
             };
             // A larder that only reads may not see its catalogue, and has its pages all the same.
-            let origins = match home::some_origins(&kitchen) {
-                Err(_) if kitchen.mode() == Mode::ReadOnly => (Vec::new(), false),
+            let origins = match home::some_origins(&orders) {
+                Err(_) if orders.mode() == Mode::ReadOnly => (Vec::new(), false),
                 origins => origins?,
             };
             let status = if missed.is_some() { StatusCode::NOT_FOUND } else { StatusCode::OK };
@@ -97,10 +97,10 @@ impl Vault {
 
     /// `GET, HEAD /browse/:swhid?format=&from=`
     pub(super) async fn browse(&self, client: Client, place: Place) -> Response<Body> {
-        let (kitchen, base) = (self.kitchen.clone(), self.base.clone());
+        let (orders, base) = (self.orders.clone(), self.base.clone());
         self.page(client, move || {
-            let (root, mode) = (base.path(), kitchen.mode());
-            let object = match look::object(&kitchen, &place)? {
+            let (root, mode) = (base.path(), orders.mode());
+            let object = match look::object(&orders, &place)? {
                 Ok(object) => object,
                 Err(absent @ (Absent::Nowhere | Absent::Other(_))) => {
                     return Ok(Made::Page(StatusCode::NOT_FOUND, object::absent(root, &place, &absent)));
@@ -109,7 +109,7 @@ impl Vault {
             let offer = object.offers.iter().find(|offer| Some(offer.key.format()) == place.format);
             let page = match offer {
                 Some(offer) => {
-                    let progress = kitchen.progress(&offer.key);
+                    let progress = orders.progress(&offer.key);
                     let title = object::title(&place, &object.what);
                     let now = Timestamp::now();
                     bundle::bundle(&base, mode, &Shown { place: &place, title: &title, offer, progress, now })
@@ -135,12 +135,12 @@ impl Vault {
                 return apology(root, problem.response());
             }
         };
-        match self.kitchen.mode() {
+        match self.orders.mode() {
             Mode::ReadOnly => return apology(root, pass::read_only()),
             // It is cooked when it is fetched.
             Mode::PassThrough => {}
             Mode::Normal => {
-                if let Err(error) = self.kitchen.request(key).await {
+                if let Err(error) = self.orders.request(key).await {
                     return apology(root, self.not_ordered(&error));
                 }
             }
@@ -154,7 +154,7 @@ impl Vault {
         client: Client,
         make: impl FnOnce() -> Result<Made, OrderError> + Send + 'static,
     ) -> Response<Body> {
-        let (spool, folder) = (self.spool.clone(), self.kitchen.bundles().data().to_owned());
+        let (spool, folder) = (self.spool.clone(), self.orders.bundles().data().to_owned());
         let page = self.browsers.make(move || {
             Ok::<_, OrderError>(match make()? {
                 Made::Elsewhere(path) => Err(path),

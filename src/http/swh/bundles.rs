@@ -1,5 +1,5 @@
 //! `vault/...` of Software Heritage's API: the bundles of `/vault` under other names, the same rows and the same files.
-//! Owns the status body of that API and the words that its clients go by; of cooking it knows the kitchen's handle.
+//! Owns the status body of that API and the words that its clients go by; of cooking it knows the orders's handle.
 
 use super::super::answer::blocking;
 use super::super::vault::{Asked, Vault};
@@ -73,13 +73,13 @@ impl Vault {
 
     async fn swh_status(&self, call: &Call<'_>, named: Named) -> Result<Response<Body>, Wrong> {
         let key = named.key;
-        self.kitchen.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
+        self.orders.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
         let bundle = if self.goes_in_a_ring(call.headers, &key) {
             None
         } else {
             self.look_up(key).await.map_err(|error| self.swh_wrong(&error))?
         };
-        if bundle.is_none() && self.kitchen.mode() == Mode::PassThrough && self.swh_could_cook(key).await? {
+        if bundle.is_none() && self.orders.mode() == Mode::PassThrough && self.swh_could_cook(key).await? {
             return Ok(self.swh_said(call, named, None));
         }
         match &bundle {
@@ -92,7 +92,7 @@ impl Vault {
         // Whom to tell when it is done stands in it; larder tells nobody.
         body::read(call.headers, call.body)?;
         let key = named.key;
-        match self.kitchen.mode() {
+        match self.orders.mode() {
             Mode::Normal => {}
             Mode::ReadOnly => return self.swh_status(call, named).await,
             Mode::PassThrough if self.swh_could_cook(key).await? => return Ok(self.swh_said(call, named, None)),
@@ -101,7 +101,7 @@ impl Vault {
         if self.goes_in_a_ring(call.headers, &key) {
             return Err(not_found(&key));
         }
-        let ordered = match self.kitchen.request(key).await {
+        let ordered = match self.orders.request(key).await {
             Ok(ordered) => ordered,
             Err(OrderError::NotFound | OrderError::OtherKind { .. }) => return Err(not_found(&key)),
             Err(error) => return Err(self.swh_wrong(&error)),
@@ -115,8 +115,8 @@ impl Vault {
 
     /// Whether a bundle can be had where it is cooked when it is fetched.
     async fn swh_could_cook(&self, key: BundleKey) -> Result<bool, Wrong> {
-        let kitchen = self.kitchen.clone();
-        match blocking(move || kitchen.could_cook(&key)).await {
+        let orders = self.orders.clone();
+        match blocking(move || orders.could_cook(&key)).await {
             Ok(()) => Ok(true),
             Err(OrderError::NotFound | OrderError::OtherKind { .. }) => Ok(false),
             Err(error) => Err(self.swh_wrong(&error)),
@@ -128,7 +128,7 @@ impl Vault {
         let Named { bundle: bundle_type, key, spelling } = named;
         let old = spelling == Spelling::Old;
         let message = bundle.and_then(|bundle| match bundle.status {
-            Status::Pending => self.kitchen.progress(&key).map(|at| match at.total {
+            Status::Pending => self.orders.progress(&key).map(|at| match at.total {
                 Some(total) => format!("{}: {} of {total} {}", at.message, at.done, at.unit.as_str()),
                 None => format!("{}: {} {}", at.message, at.done, at.unit.as_str()),
             }),
@@ -155,7 +155,7 @@ impl Vault {
         id: &str,
     ) -> Result<Response<Body>, Wrong> {
         let key = named(bundle, id, Spelling::Swhid)?.key;
-        self.kitchen.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
+        self.orders.check_blocked(&key.id()).map_err(|error| self.swh_wrong(&error))?;
         match self.bundles.open(&key) {
             Ok(Some(there)) => {
                 // Who asks what it takes is told without its bytes.
@@ -163,7 +163,7 @@ impl Vault {
                 let asked = Asked::plain(method, call.headers, call.version, call.client);
                 Ok(self.hit(&asked, key, there).await)
             }
-            Ok(None) if self.kitchen.mode() == Mode::PassThrough => {
+            Ok(None) if self.orders.mode() == Mode::PassThrough => {
                 let response = self.pass(call.method, call.version, key, None).await;
                 if response.status() == StatusCode::OK { Ok(response) } else { Err(Wrong::of_problem(response)) }
             }

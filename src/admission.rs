@@ -13,7 +13,6 @@
 
 use crate::bundles::{Bundles, Error};
 use crate::gc::{self, Limits, Plan};
-use crate::key::BundleKey;
 use crate::limits::{Policy, RoomLimits};
 use crate::time::Timestamp;
 use std::io::{self, Write};
@@ -31,8 +30,8 @@ const FILES_AT_ONCE: usize = 2000;
 /// How often room is made for one step before it is refused.
 const TRIES: usize = 4;
 
-/// The room that is left, shared by all cooks of this process.
-pub(super) struct Room {
+/// The room that is left, shared by all in this process who write bundles or large files beside them.
+pub struct Room {
     bundles: Bundles,
     /// Held for a copy, never while another lock is taken.
     limits: RwLock<RoomLimits>,
@@ -43,14 +42,16 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(bundles: Bundles, limits: RoomLimits) -> Self {
+    /// All that the limits leave.
+    #[must_use]
+    pub fn new(bundles: Bundles, limits: RoomLimits) -> Self {
         let (reserved, leaving) = (AtomicU64::new(0), AtomicU64::new(0));
         let limits = RwLock::new(limits);
         Self { bundles, limits, reserved, leaving, making: Mutex::new(()) }
     }
 
     /// Other limits from now on.
-    pub(super) fn set_limits(&self, limits: RoomLimits) {
+    pub(crate) fn set_limits(&self, limits: RoomLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
@@ -62,7 +63,7 @@ impl Room {
     ///
     /// # Errors
     /// An error of kind [`io::ErrorKind::StorageFull`] that says which limit is in the way.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         // Whether there is enough to remove is the same for every policy, and quickest so.
         match self.plan(1, 1, Policy::Lru)? {
             Some(plan) if !plan.is_enough() => Err(full(&plan)),
@@ -71,12 +72,12 @@ impl Room {
     }
 
     /// Collects what must go for a first step, for a catalogue that has no room to be written.
-    pub(super) fn make_some(&self) -> io::Result<()> {
+    pub(crate) fn make_some(&self) -> io::Result<()> {
         self.make(FIRST_STEP)
     }
 
     /// Nothing reserved yet; see [`Reservation::writing`].
-    pub(super) fn reservation(self: &Arc<Self>) -> Reservation {
+    pub(crate) fn reservation(self: &Arc<Self>) -> Reservation {
         Reservation { room: Arc::clone(self), reserved: 0 }
     }
 
@@ -87,7 +88,7 @@ impl Room {
     }
 
     /// Bytes reserved for drafts.
-    pub(super) fn reserved(&self) -> u64 {
+    pub(crate) fn reserved(&self) -> u64 {
         self.reserved.load(Ordering::Acquire)
     }
 
@@ -151,25 +152,6 @@ impl Room {
     }
 }
 
-/// For those who publish what they did not cook.
-impl super::Kitchen {
-    /// Room for a draft of somebody else's, reserved as the draft grows.
-    pub(crate) fn reservation(&self) -> Reservation {
-        self.0.room.reservation()
-    }
-
-    /// The room by itself, for what the kitchen reads from: that must not hold the kitchen.
-    pub(crate) fn space(&self) -> Space {
-        Space(Arc::clone(&self.0.room))
-    }
-
-    /// Somebody else published a bundle.
-    pub(crate) fn announce(&self, key: &BundleKey) {
-        self.0.waiters.ring(key);
-        self.0.published.notify_one();
-    }
-}
-
 /// Which limit is in the way.
 fn full(plan: &Plan) -> io::Error {
     let why = if plan.missing_bytes == 0 {
@@ -180,16 +162,6 @@ fn full(plan: &Plan) -> io::Error {
         "less than min_free is left on the disk"
     };
     io::Error::new(io::ErrorKind::StorageFull, format!("{why}, and nothing more may be collected now"))
-}
-
-/// The room that is left.
-pub(crate) struct Space(Arc<Room>);
-
-impl Space {
-    /// Nothing reserved yet.
-    pub(crate) fn reservation(&self) -> Reservation {
-        self.0.reservation()
-    }
 }
 
 /// What one draft has reserved; ends with it.
@@ -244,15 +216,21 @@ impl<W: Write> Write for Reserving<'_, W> {
 mod tests {
     use super::*;
     use crate::bundle::Remarks;
-    use crate::catalogue::Dish;
-    use crate::kitchen::kit;
+    use crate::catalogue::{Access, Catalogue, Finishing};
+    use crate::key::BundleKey;
     use crate::limits::MinFree;
+    use crate::store::Store;
     use std::time::Duration;
+
+    /// What the store may take: all there is.
+    fn all() -> RoomLimits {
+        RoomLimits { max_size: None, min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru }
+    }
 
     /// A room with three bundles of 256 KiB, last used long ago.
     fn room(data: &std::path::Path) -> Arc<Room> {
-        let kitchen = kit::kitchen(data, |_| Ok(None));
-        let (bundles, catalogue) = (kitchen.bundles(), kitchen.bundles().catalogue());
+        let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Write).unwrap();
+        let bundles = Bundles::new(Store::open(data).unwrap(), catalogue.clone());
         let then = Timestamp::from_millis(1_700_000_000_000);
         for number in 0..3_u8 {
             let key: BundleKey = format!("directory/{number:040x}.tar").parse().unwrap();
@@ -262,10 +240,10 @@ mod tests {
             catalogue.order(&key, then, 9, Duration::ZERO).unwrap();
             let claim = catalogue.claim("p", then).unwrap().unwrap();
             let (facts, remarks) = (sealed.facts(), Remarks::default());
-            let cooked = Dish { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
+            let cooked = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
             bundles.publish(claim, sealed, &cooked, then).unwrap();
         }
-        Arc::clone(&kitchen.0.room)
+        Arc::new(Room::new(bundles, all()))
     }
 
     #[test]
@@ -273,7 +251,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let room = room(data.path());
         let allocated = room.bundles.catalogue().totals().unwrap().allocated;
-        room.set_limits(RoomLimits { max_size: Some(allocated), ..kit::room() });
+        room.set_limits(RoomLimits { max_size: Some(allocated), ..all() });
         let mut reservation = room.reservation();
         reservation.reach(1).unwrap();
         assert!(room.bundles.catalogue().totals().unwrap().files < 3, "something had to go");
@@ -281,7 +259,7 @@ mod tests {
         assert_eq!(room.reserved.load(Ordering::Acquire), FIRST_STEP);
         drop(reservation);
         assert_eq!(room.reserved.load(Ordering::Acquire), 0);
-        room.set_limits(RoomLimits { min_free: MinFree::Bytes(1 << 60), ..kit::room() });
+        room.set_limits(RoomLimits { min_free: MinFree::Bytes(1 << 60), ..all() });
         assert_eq!(room.check().unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(room.reservation().reach(1).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
@@ -293,7 +271,7 @@ mod tests {
         // Others use this disk meanwhile: by less than a gibibyte.
         let free = room.bundles.free().unwrap().bytes;
         let min_free = MinFree::Bytes(free.saturating_sub(1 << 30));
-        room.set_limits(RoomLimits { min_free, grace: Duration::from_hours(1_000_000), ..kit::room() });
+        room.set_limits(RoomLimits { min_free, grace: Duration::from_hours(1_000_000), ..all() });
         room.check().unwrap();
         assert_eq!(room.reserve(2 << 30).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(room.reserved.load(Ordering::Acquire), 0);
