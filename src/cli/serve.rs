@@ -12,9 +12,10 @@ use crate::access::log::Log;
 use crate::archive::git::GitArchive;
 use crate::archiver::{self, Archiver};
 use crate::bodies::Base;
-use crate::config::{Listen, Settings};
+use crate::config::{Cors, Listen, Settings};
 use crate::housekeeping::Housekeeping;
 use crate::http::archiver::Endpoints;
+use crate::http::cors::Pages;
 use crate::http::scrape::Scrape;
 use crate::http::vault::Vault;
 use crate::http::{Limits, Listener, Names, descriptors, server};
@@ -210,7 +211,12 @@ fn vault(settings: &Settings, address: &Listen, cooks: &Cooks, (orders, archiver
     let endpoints = Endpoints::new(archiver.clone(), orders.clone(), base.clone());
     let vault = Vault::new(orders.clone(), cooks.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
     let names = Names { local_origins: settings.local_origins.clone(), cook: settings.cook_by_name };
-    let vault = vault.run_by(settings.public_url.clone()).with_names(names).of_role(settings.role);
+    let pages = match &settings.cors {
+        Cors::Any => Pages::Any,
+        Cors::These(origins) if origins.is_empty() => Pages::Own,
+        Cors::These(origins) => Pages::Of(origins.clone()),
+    };
+    let vault = vault.run_by(settings.public_url.clone()).with_names(names).of_role(settings.role).read_by(pages);
     match settings.metrics_listen {
         None => vault.with_metrics(Scrape::new(orders.clone(), archiver.clone())),
         Some(_) => vault,

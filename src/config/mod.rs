@@ -4,11 +4,13 @@
 //! from. An unknown key in the file is an error that names it. `larder config` prints what is in
 //! force in the form of the file.
 
+mod cors;
 mod listen;
 mod raw;
 mod span;
 mod text;
 
+pub use cors::Cors;
 pub use listen::Listen;
 pub use raw::Raw;
 pub use span::Span;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub role: Role,
     /// What is logged.
     pub log: String,
+    /// Pages of which origins may read what is public.
+    pub cors: Cors,
     /// Cooks at once.
     pub workers: usize,
     /// Threads of one cook.
@@ -144,6 +148,7 @@ impl Settings {
             mode: raw.mode.unwrap_or_default(),
             role: raw.role.unwrap_or_default(),
             log: raw.log.unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            cors: Cors::new(raw.cors)?,
             workers: raw.workers.unwrap_or(cores),
             cook_threads: raw.cook_threads.unwrap_or(cores),
             max_queue: raw.max_queue.unwrap_or(10_000),
@@ -294,6 +299,7 @@ mod tests {
             policy = "gdsf"
             access_log = "/var/log/larder/access.log"
             cook_timeout = "1h 30m"
+            cors = ["https://forge.example", "http://localhost:8080"]
         "#);
         let settings = Settings::new(written).unwrap();
         assert_eq!(settings.max_size, Some(200 << 30));
@@ -326,6 +332,9 @@ mod tests {
             ("public_url = \"ftp://x\"", "public_url"),
             ("root_path = \"/a/../b\"", "root_path"),
             ("local_origins = \"here there\"", "local_origins"),
+            ("cors = [\"https://a.example/path\"]", "cors"),
+            ("cors = [\"a.example\"]", "cors"),
+            ("cors = [\"*\", \"https://a.example\"]", "cors"),
         ] {
             let error = format!("{:#}", Settings::new(raw(&format!("{text}\ndata = \"/d\""))).unwrap_err());
             assert!(error.contains(name), "{text}: {error}");

@@ -62,6 +62,9 @@ pub struct Raw {
     /// What is logged: warn, info, debug, larder::kitchen=debug [default: warn,larder=info]
     #[arg(long, env = "LARDER_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// Pages of which origins may read what is public: https://forge.example, or * for all [default: *]
+    #[arg(long, env = "LARDER_CORS", global = true, value_name = "ORIGINS", value_delimiter = ',')]
+    pub cors: Option<Vec<String>>,
     /// Cooks at once [default: number of cores]
     #[arg(long, env = "LARDER_WORKERS", global = true, value_name = "N")]
     pub workers: Option<usize>,
@@ -190,6 +193,7 @@ impl Raw {
             mode: self.mode.or(below.mode),
             role: self.role.or(below.role),
             log: self.log.or(below.log),
+            cors: self.cors.or(below.cors),
             workers: self.workers.or(below.workers),
             cook_threads: self.cook_threads.or(below.cook_threads),
             max_queue: self.max_queue.or(below.max_queue),

@@ -15,7 +15,7 @@ mod answer;
 pub mod archiver;
 pub mod body;
 pub mod conditional;
-mod cors;
+pub mod cors;
 mod cross_site;
 pub mod descriptors;
 pub mod digests;

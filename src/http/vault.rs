@@ -6,6 +6,7 @@ use super::accept;
 use super::answer::{blocking, json, text};
 use super::archiver::Endpoints;
 use super::body::Body;
+use super::cors;
 use super::descriptors::Reopen;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
@@ -71,6 +72,8 @@ pub struct Vault {
     pub(super) names: Names,
     metrics: Option<Scrape>,
     role: Role,
+    /// Whose pages may read what is public.
+    pages: cors::Pages,
 }
 
 /// Who asks, how, and for what beside the bundle itself.
@@ -114,6 +117,7 @@ impl Vault {
             names: Names::default(),
             metrics: None,
             role: Role::All,
+            pages: cors::Pages::default(),
         }
     }
 
@@ -148,6 +152,12 @@ impl Vault {
         Self { role, ..self }
     }
 
+    /// Read by pages of these origins too, where it is public.
+    #[must_use]
+    pub fn read_by(self, pages: cors::Pages) -> Self {
+        Self { pages, ..self }
+    }
+
     /// Answers a request of `peer`.
     pub async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
         let says_how_it_is = |path| {
@@ -157,11 +167,28 @@ impl Vault {
         if !self.role.answers() && !says_how_it_is(request.uri().path()) {
             return not_routed(&RouteError::NotFound);
         }
-        if let Some(path) = route::below(request.uri().path(), &self.root_path).filter(|path| swh::is_api(path)) {
+        let below = route::below(request.uri().path(), &self.root_path);
+        if let Some(path) = below.filter(|path| swh::is_api(path)) {
             let mut response = self.swh(&request, peer, path).await;
             response.extensions_mut().insert(Routed("api-1"));
             return response;
         }
+        let (method, headers) = (request.method(), request.headers());
+        let pages = Some(&self.pages).filter(|_| below.is_some_and(cors::is_shared));
+        let mut response = match pages.and_then(|pages| pages.preflight(method, headers)) {
+            Some(mut leave) => {
+                leave.extensions_mut().insert(Routed("preflight"));
+                leave
+            }
+            None => self.answer_route(&request, peer).await,
+        };
+        if let Some(pages) = pages {
+            pages.allow(method, headers, &mut response);
+        }
+        response
+    }
+
+    async fn answer_route(&self, request: &Request<Bytes>, peer: Peer) -> Response<Body> {
         let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
         let mode = self.orders.mode();
         let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };

@@ -8,6 +8,7 @@ mod common;
 mod backup;
 mod block;
 mod cli;
+mod cors;
 mod crowd;
 mod dead;
 mod events;
