@@ -8,7 +8,7 @@
 //! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
 //! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, join, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 1 | `dir` `members` | files for all above: folders by handle; who is alive, who is alone |
-//! | 2 | `archive` `store` `catalogue` | blocking I/O; each ignorant of the others |
+//! | 2 | `archive` `store` `catalogue` `checksums` | blocking I/O; each ignorant of the others |
 //! | 3 | `bundles` `admission` `cook` `verify` `access` `gc` `fsck` `origins` `sweep` `bodies` | the work, and what is said of it; still blocking |
 //! | 4 | `blocking` `kitchen` `archiver` `upstream` `housekeeping` `get` | tokio from here up |
 //! | 5 | `http` | statuses, headers, answers; of commands only `serve` knows it |
@@ -34,6 +34,7 @@ pub mod bundle;
 pub mod bundles;
 pub mod catalogue;
 mod chance;
+pub mod checksums;
 pub mod cli;
 pub mod config;
 pub mod cook;

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("archive", 2),
     ("store", 2),
     ("catalogue", 2),
+    ("checksums", 2),
     ("bundles", 3),
     ("admission", 3),
     ("cook", 3),

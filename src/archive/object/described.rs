@@ -12,6 +12,8 @@ pub struct Described<'a> {
 /// Who did something, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signature<'a> {
+    /// Name and address as they stand there.
+    pub full: &'a [u8],
     /// A name: any bytes.
     pub name: &'a [u8],
     /// An address: any bytes.
@@ -46,6 +48,22 @@ impl<'a> Described<'a> {
         lines.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b" "))
     }
 
+    /// All headers: names, and values with the lines that go on joined by newlines.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'a [u8], Vec<u8>)> {
+        let mut headers: Vec<(&[u8], Vec<u8>)> = Vec::new();
+        for line in self.header.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if let (Some(more), Some((_, value))) = (line.strip_prefix(b" "), headers.last_mut()) {
+                value.push(b'\n');
+                value.extend_from_slice(more);
+            } else {
+                let name = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+                headers.push((&line[..name], line.get(name + 1..).unwrap_or_default().to_vec()));
+            }
+        }
+        headers
+    }
+
     /// The same of `author`, `committer` or `tagger`.
     #[must_use]
     pub fn signature(&self, key: &str) -> Option<Signature<'a>> {
@@ -57,7 +75,7 @@ impl<'a> Signature<'a> {
     /// `name <email> seconds zone`; the last `>` ends the address, for a name may hold anything.
     fn parse(line: &'a [u8]) -> Self {
         let Some(end) = line.iter().rposition(|byte| *byte == b'>') else {
-            return Self { name: line.trim_ascii(), ..Self::default() };
+            return Self { full: line, name: line.trim_ascii(), ..Self::default() };
         };
         let (who, when) = (&line[..end], &line[end + 1..]);
         let begin = who.iter().position(|byte| *byte == b'<').unwrap_or(who.len());
@@ -65,7 +83,8 @@ impl<'a> Signature<'a> {
         let when = std::str::from_utf8(when).unwrap_or_default();
         let mut words = when.split_ascii_whitespace();
         let seconds = words.next().and_then(|word| word.parse().ok());
-        Self { name, email, seconds, zone: words.next().and_then(zone).unwrap_or_default() }
+        let full = &line[..=end];
+        Self { full, name, email, seconds, zone: words.next().and_then(zone).unwrap_or_default() }
     }
 }
 
@@ -98,7 +117,8 @@ mod tests {
             ("A <a> soon +0100", "A", "a", None, 60),
             ("A <a>99999999999999999999 +0100", "A", "a", None, 60),
         ] {
-            let expected = Signature { name: name.as_bytes(), email: email.as_bytes(), seconds, zone };
+            let full = &line[..line.rfind('>').map_or(line.len(), |end| end + 1)];
+            let expected = Signature { full: full.as_bytes(), name: name.as_bytes(), email: email.as_bytes(), seconds, zone };
             assert_eq!(Signature::parse(line.as_bytes()), expected, "{line}");
         }
     }
@@ -111,10 +131,20 @@ mod tests {
         assert_eq!(Described::new(b"tree 1\nauthor x").message, b"");
     }
 
+    #[test]
+    fn a_header_may_go_on_in_further_lines() {
+        let commit = Described::new(b"tree 1\nencoding x\ngpgsig a\n \n b\nodd\n\nwords");
+        let headers = commit.headers();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &value[..])).collect();
+        let expected: [(&[u8], &[u8]); 4] = [(b"tree", b"1"), (b"encoding", b"x"), (b"gpgsig", b"a\n\nb"), (b"odd", b"")];
+        assert_eq!(headers, expected);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(content in proptest::collection::vec(any::<u8>(), 0..200)) {
             let described = Described::new(&[b"author ", &content[..]].concat()[..]).signature("author").is_some();
+            let _ = Described::new(&content).headers();
             prop_assert!(described || content.first() == Some(&b'\n'));
         }
     }

@@ -31,6 +31,12 @@ impl TreeEntry<'_> {
         matches!(self.mode, b"40000" | b"100644" | b"100755" | b"120000" | b"160000")
     }
 
+    /// The mode as a number, as far as 32 bits hold it.
+    #[must_use]
+    pub fn mode_value(&self) -> u32 {
+        value(self.mode)
+    }
+
     /// Whether the mode is at most seven digits and has one of the four types as its type bits, and
     /// nothing above them. Git reads other entries too, as gitlinks or without what is above; a flat
     /// bundle has none of them.

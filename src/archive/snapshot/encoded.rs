@@ -72,6 +72,12 @@ impl Encoded {
         self.starts.get(from..).unwrap_or_default().iter().filter_map(|start| self.at(*start))
     }
 
+    /// The number of the branch of this name, or of the next one where none has it.
+    #[must_use]
+    pub fn place(&self, name: &[u8]) -> usize {
+        self.starts.partition_point(|start| self.at(*start).is_some_and(|(at, _)| at < name))
+    }
+
     fn at(&self, start: u32) -> Option<(&[u8], Target)> {
         let (name, target, _) = branch(self.bytes.get(start as usize..)?).ok()?;
         Some((name, target))
