@@ -7,6 +7,7 @@ use crate::archive::several::Several;
 use crate::archiver::FetchedArchive;
 use crate::bundles::Bundles;
 use crate::catalogue::{Access, Catalogue};
+use crate::checksums::Remembered;
 use crate::config::Settings;
 use crate::kitchen::{Limits, Orders};
 use crate::limits::{Mode, RoomLimits};
@@ -138,6 +139,17 @@ fn writable_catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
     // Who may not write there is told so, and how.
     drop(Store::open(&settings.data).context("cannot open the store")?);
     catalogue_to_write(settings, Access::Write).context("cannot open the catalogue")
+}
+
+/// The checksums of contents that are remembered; of this process alone where nothing is written.
+pub(super) fn checksums(settings: &Settings) -> anyhow::Result<Remembered> {
+    if settings.mode == Mode::Normal {
+        match Remembered::open(&settings.data.join("checksums.db")) {
+            Ok(remembered) => return Ok(remembered),
+            Err(error) => tracing::warn!(%error, "the checksums of contents are not kept"),
+        }
+    }
+    Ok(Remembered::in_memory()?)
 }
 
 /// What the bundles may take of the disk.

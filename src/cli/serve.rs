@@ -12,6 +12,7 @@ use crate::access::log::Log;
 use crate::archive::git::GitArchive;
 use crate::archiver::{self, Archiver};
 use crate::bodies::Base;
+use crate::checksums::Remembered;
 use crate::config::{Cors, Listen, Settings};
 use crate::housekeeping::Housekeeping;
 use crate::http::archiver::Endpoints;
@@ -100,7 +101,9 @@ async fn serve(
     let orders = rooms::orders(settings, Arc::clone(&archive))?;
     let archiver = Archiver::new(settings.archiver.clone(), orders.clone(), &base.url(""));
     let cooks = Cooks::new(orders.clone());
-    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &cooks, (&orders, &archiver)))));
+    let checksums = rooms::checksums(settings)?;
+    let parts = (&orders, &archiver, &checksums);
+    let vault = Arc::new(RwLock::new(Arc::new(vault(settings, &address, &cooks, parts))));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let upstreams = rooms::upstreams(settings, &orders)?;
@@ -154,7 +157,7 @@ async fn serve(
             }
             if let Some(next) = reload::reload(&current, &read, workers.as_mut(), (&orders, &repositories)) {
                 archiver.set_base(&self::base(&next, &address).url(""));
-                let next_vault = Arc::new(self::vault(&next, &address, &cooks, (&orders, &archiver)));
+                let next_vault = Arc::new(self::vault(&next, &address, &cooks, (&orders, &archiver, &checksums)));
                 *vault.write().unwrap_or_else(PoisonError::into_inner) = next_vault;
                 current = next;
             }
@@ -206,10 +209,16 @@ async fn stop_work(
     housekeeping.stop().await;
 }
 
-fn vault(settings: &Settings, address: &Listen, cooks: &Cooks, (orders, archiver): (&Orders, &Archiver)) -> Vault {
+fn vault(
+    settings: &Settings,
+    address: &Listen,
+    cooks: &Cooks,
+    (orders, archiver, checksums): (&Orders, &Archiver, &Remembered),
+) -> Vault {
     let base = base(settings, address);
     let endpoints = Endpoints::new(archiver.clone(), orders.clone(), base.clone());
-    let vault = Vault::new(orders.clone(), cooks.clone(), base, settings.root_path.clone()).with_archiver(endpoints);
+    let vault = Vault::new(orders.clone(), cooks.clone(), base, settings.root_path.clone(), checksums.clone());
+    let vault = vault.with_archiver(endpoints);
     let names = Names { local_origins: settings.local_origins.clone(), cook: settings.cook_by_name };
     let pages = match &settings.cors {
         Cors::Any => Pages::Any,

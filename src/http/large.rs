@@ -4,7 +4,6 @@
 use super::body::{Body, FileBody};
 use super::places::{Client, Place, Places};
 use super::range::ByteRange;
-use crate::blocking::blocking;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -40,7 +39,10 @@ impl Makers {
             let _held = (queued, turn);
             work()
         };
-        Some(blocking(work).await)
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => Some(value),
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
     }
 }
 
@@ -65,6 +67,112 @@ impl Spool {
         let Some(place) = self.0.take(client) else { return Ok(None) };
         let file = tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile())?;
         Ok(Some(spooled(file, parts, place)?))
+    }
+}
+
+/// Why a body was not written.
+#[derive(Debug)]
+pub(super) enum NotWritten<E> {
+    /// There is no place for another large one.
+    NoPlace,
+    /// It would be larger than it may.
+    TooLarge,
+    /// Nothing can be written in the folder.
+    Io(io::Error),
+    /// What was to be written failed.
+    Failed(E),
+}
+
+impl Spool {
+    /// A body of what `write` writes, of at most `most` bytes: in memory while they are few, then in a file without a
+    /// name in `folder`, or in the system's folder for such. No more of them is held in memory than of a small one.
+    /// Blocking.
+    pub(super) fn written<E>(
+        &self,
+        client: Client,
+        folder: &Path,
+        most: u64,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<Body, NotWritten<E>> {
+        let mut gathering =
+            Gathering { spool: self, client, folder, most, size: 0, memory: Vec::new(), file: None, refused: None };
+        let written = write(&mut gathering);
+        match (gathering.refused.take(), written) {
+            (Some(refused), _) => Err(match refused {
+                Refused::NoPlace => NotWritten::NoPlace,
+                Refused::TooLarge => NotWritten::TooLarge,
+                Refused::Io(error) => NotWritten::Io(error),
+            }),
+            (None, Err(error)) => Err(NotWritten::Failed(error)),
+            (None, Ok(())) => gathering.into_body().map_err(NotWritten::Io),
+        }
+    }
+}
+
+/// What was written so far.
+struct Gathering<'s> {
+    spool: &'s Spool,
+    client: Client,
+    folder: &'s Path,
+    most: u64,
+    size: u64,
+    /// All of it, or what is not in the file yet.
+    memory: Vec<u8>,
+    file: Option<(File, Place)>,
+    /// Why no more is taken.
+    refused: Option<Refused>,
+}
+
+enum Refused {
+    NoPlace,
+    TooLarge,
+    Io(io::Error),
+}
+
+impl Gathering<'_> {
+    /// Moves what is in memory to the file.
+    fn spill(&mut self) -> Result<(), Refused> {
+        let (file, _) = if let Some(file) = &mut self.file {
+            file
+        } else {
+            let place = self.spool.0.take(self.client).ok_or(Refused::NoPlace)?;
+            let file = tempfile::tempfile_in(self.folder).or_else(|_| tempfile::tempfile()).map_err(Refused::Io)?;
+            self.file.insert((file, place))
+        };
+        file.write_all(&self.memory).map_err(Refused::Io)?;
+        self.memory.clear();
+        Ok(())
+    }
+
+    fn into_body(mut self) -> io::Result<Body> {
+        match self.file.take() {
+            None => Ok(Body::from(self.memory)),
+            Some((mut file, place)) => {
+                file.write_all(&self.memory)?;
+                Ok(Body::File(FileBody::single(file, ByteRange { start: 0, end: self.size }).in_place(place)))
+            }
+        }
+    }
+}
+
+impl Write for Gathering<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.size += bytes.len() as u64;
+        let taken = if self.size > self.most {
+            Err(Refused::TooLarge)
+        } else {
+            self.memory.extend_from_slice(bytes);
+            if self.memory.len() > IN_MEMORY { self.spill() } else { Ok(()) }
+        };
+        taken.map_err(|refused| {
+            self.refused = Some(refused);
+            io::Error::other("the answer is not taken")
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -95,6 +203,31 @@ mod tests {
         assert!(body(100_000).is_some(), "a place is free again");
         let missing = spool.body(Client::Unix, &[&bytes], &folder.path().join("missing")).unwrap();
         assert!(missing.is_some(), "anywhere, when not there");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_bit_by_bit_is_the_body_and_no_more_than_may_be() {
+        let (spool, folder) = (Spool::default(), tempfile::tempdir().unwrap());
+        let write = |rows: usize, most: u64| {
+            let written = spool.written(Client::Unix, folder.path(), most, |out| {
+                (0..rows).try_for_each(|row| out.write_all(format!("{row:>99}\n").as_bytes()))
+            });
+            written.map_err(|error| match error {
+                NotWritten::NoPlace => "no place",
+                NotWritten::TooLarge => "too large",
+                NotWritten::Io(_) | NotWritten::Failed(_) => "other",
+            })
+        };
+        assert!(matches!(write(327, 1 << 20), Ok(Body::Full(bytes)) if bytes.len() == 32_700));
+        let Ok(body @ Body::File(_)) = write(1000, 1 << 20) else { panic!("it lies on the disk") };
+        let (sent, failed) = collect(body).await;
+        assert!(failed.is_none() && sent.len() == 100_000);
+        assert!(sent.chunks(100).enumerate().all(|(row, line)| line == format!("{row:>99}\n").as_bytes()));
+        assert!(write(1000, 100_000).is_ok());
+        assert_eq!(write(1000, 99_999).unwrap_err(), "too large");
+        let held: Vec<_> = std::iter::from_fn(|| write(1000, 1 << 20).ok()).collect();
+        assert_eq!((held.len(), write(1000, 1 << 20).unwrap_err()), (SPOOLED.1, "no place"));
+        assert!(write(1, 1 << 20).is_ok(), "small ones take none");
     }
 
     #[tokio::test(flavor = "multi_thread")]

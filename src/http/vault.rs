@@ -29,6 +29,7 @@ use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
 use crate::catalogue::Catalogue;
+use crate::checksums::Remembered;
 use crate::key::BundleKey;
 use crate::kitchen::{Cooks, OrderError, Orders, RETRY_FAILED_AFTER};
 use crate::limits::{Mode, Role};
@@ -68,6 +69,9 @@ pub struct Vault {
     /// Who makes a page.
     pub(super) browsers: Makers,
     pub(super) spool: Spool,
+    /// Who reads objects for Software Heritage's API.
+    pub(super) readers: Makers,
+    pub(super) checksums: Remembered,
     archiver: Option<Endpoints>,
     pub(super) names: Names,
     metrics: Option<Scrape>,
@@ -97,7 +101,7 @@ impl Vault {
     /// The endpoints below `root_path` (empty, or `/like/this`), whose absolute URLs begin with
     /// `base`.
     #[must_use]
-    pub fn new(orders: Orders, cooks: Cooks, base: Base, root_path: String) -> Self {
+    pub fn new(orders: Orders, cooks: Cooks, base: Base, root_path: String, checksums: Remembered) -> Self {
         Self {
             bundles: orders.bundles().clone(),
             catalogue: orders.bundles().catalogue().clone(),
@@ -113,6 +117,8 @@ impl Vault {
             provers: Makers::new(2, 128),
             browsers: Makers::new(2, 128),
             spool: Spool::default(),
+            readers: Makers::new(4, 512),
+            checksums,
             archiver: None,
             names: Names::default(),
             metrics: None,

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod differences;
+mod objects;
+mod official;
 mod replay;
 mod vault;
 
@@ -25,12 +27,17 @@ struct Archive {
     server: Server,
     data: TempDir,
     /// The repositories; dropped last.
-    _git: TempDir,
+    git: TempDir,
 }
 
 impl Archive {
     /// With both visits of ripgrep, and the one of the odd repository.
     fn open(flags: &[&str]) -> Self {
+        Self::open_here(&[&["--public-url", BASE], flags].concat())
+    }
+
+    /// The same, where clients reach it as it listens.
+    fn open_here(flags: &[&str]) -> Self {
         let (data, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let fixture: Fixture = fixture("swh").copy_to(folder.path());
         visit(data.path(), folder.path());
@@ -39,9 +46,9 @@ impl Archive {
             git(&["update-ref", name, &fixture.id(object).id.to_string()], &ripgrep);
         }
         visit(data.path(), folder.path());
-        let flags = [&["--public-url", BASE, "--local-origins", "https://"], flags].concat();
+        let flags = [&["--local-origins", "https://"], flags].concat();
         let server = Server::start(data.path(), &[folder.path()], &flags);
-        Self { server, data, _git: folder }
+        Self { server, data, git: folder }
     }
 
     /// The catalogue, around larder.

@@ -118,7 +118,8 @@ mod tests {
             ("A <a>99999999999999999999 +0100", "A", "a", None, 60),
         ] {
             let full = &line[..line.rfind('>').map_or(line.len(), |end| end + 1)];
-            let expected = Signature { full: full.as_bytes(), name: name.as_bytes(), email: email.as_bytes(), seconds, zone };
+            let expected =
+                Signature { full: full.as_bytes(), name: name.as_bytes(), email: email.as_bytes(), seconds, zone };
             assert_eq!(Signature::parse(line.as_bytes()), expected, "{line}");
         }
     }
@@ -136,7 +137,8 @@ mod tests {
         let commit = Described::new(b"tree 1\nencoding x\ngpgsig a\n \n b\nodd\n\nwords");
         let headers = commit.headers();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &value[..])).collect();
-        let expected: [(&[u8], &[u8]); 4] = [(b"tree", b"1"), (b"encoding", b"x"), (b"gpgsig", b"a\n\nb"), (b"odd", b"")];
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"tree", b"1"), (b"encoding", b"x"), (b"gpgsig", b"a\n\nb"), (b"odd", b"")];
         assert_eq!(headers, expected);
     }
 

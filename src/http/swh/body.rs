@@ -3,6 +3,7 @@
 use super::said::Wrong;
 use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode;
 use serde_json::Value;
 
 /// A body that was understood.
@@ -10,8 +11,8 @@ use serde_json::Value;
 pub(super) enum Sent {
     Nothing,
     Json(Value),
-    /// A form; its fields are not looked at.
-    Form,
+    /// A form: the names of its fields, as far as they stand in it plainly.
+    Form(Vec<String>),
 }
 
 /// Reads the body of a POST.
@@ -25,7 +26,15 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Sent, Wrong> {
         "application/json" => serde_json::from_slice(body)
             .map(Sent::Json)
             .map_err(|error| Wrong::new(StatusCode::BAD_REQUEST, "ParseError", format!("JSON parse error - {error}"))),
-        "application/x-www-form-urlencoded" | "multipart/form-data" => Ok(Sent::Form),
+        "application/x-www-form-urlencoded" => {
+            let names = body.split(|byte| *byte == b'&').filter(|field| !field.is_empty());
+            let name = |field: &[u8]| {
+                let name = field.split(|byte| *byte == b'=').next().unwrap_or(field);
+                percent_decode(name).decode_utf8_lossy().into_owned()
+            };
+            Ok(Sent::Form(names.map(name).collect()))
+        }
+        "multipart/form-data" => Ok(Sent::Form(Vec::new())),
         _ => Err(Wrong::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UnsupportedMediaType",

@@ -14,10 +14,14 @@ use crate::kitchen::{OrderError, RETRY_FAILED_AFTER};
 use crate::limits::Mode;
 use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 /// What the real service says of every status, whose clients poll.
 const NO_CACHE: &str = "max-age=0, no-cache, no-store, must-revalidate, private";
+
+/// What of a path does not stand in a URL as it is.
+const ESCAPED: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?');
 
 static HEAD: Method = Method::HEAD;
 
@@ -182,7 +186,7 @@ impl Vault {
     pub(super) fn swh_elsewhere(&self, path: &str) -> Response<Body> {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::FOUND;
-        let url = HeaderValue::try_from(self.base.url(path));
+        let url = HeaderValue::try_from(self.base.url(&utf8_percent_encode(path, &ESCAPED).to_string()));
         response.headers_mut().extend(url.map(|url| (LOCATION, url)));
         response
     }

@@ -3,6 +3,7 @@
 //! Each is understood with its trailing slash and without: who sends a POST is never sent elsewhere. What the real
 //! service takes for no path of its own, an identifier with a letter that is no digit for example, is none here either.
 
+use super::object_path::{ObjectPath, is_hex};
 use crate::key::{ObjectKind, Sha1Git};
 use hyper::Method;
 
@@ -21,6 +22,8 @@ pub(super) enum Endpoint {
     OldBundle(BundleType, String),
     /// The same with `raw/`
     OldBundleRaw(BundleType, String),
+    /// An object, an origin, or what else there is beside the vault.
+    Object(ObjectPath),
 }
 
 /// The bundles of Software Heritage's vault.
@@ -51,6 +54,7 @@ impl BundleType {
 pub(super) enum Methods {
     Read,
     ReadAndPost,
+    Post,
 }
 
 impl Methods {
@@ -59,6 +63,7 @@ impl Methods {
         match self {
             Self::Read => "GET, HEAD, OPTIONS",
             Self::ReadAndPost => "GET, HEAD, OPTIONS, POST",
+            Self::Post => "OPTIONS, POST",
         }
     }
 
@@ -68,25 +73,28 @@ impl Methods {
 }
 
 impl Endpoint {
-    /// What a path below larder's root names; `None` when nothing is there. It begins with `/api`.
-    pub(super) fn of(path: &str) -> Option<Self> {
+    /// What a path below larder's root names; `None` when nothing is there. It begins with `/api`, and is given as text
+    /// and as the bytes that it was sent as.
+    pub(super) fn of(path: &str, bytes: &[u8]) -> Option<Self> {
         let below = path.strip_prefix("/api/").unwrap_or("");
         if below.is_empty() || matches!(below, "1" | "1/") {
             return Some(Self::Root);
         }
         let below = below.strip_prefix("1/")?;
+        let bytes = bytes.get("/api/1/".len()..)?;
         let (first, rest) = below.split_once('/').unwrap_or((below, ""));
         match first {
             "ping" if rest.is_empty() => Some(Self::Ping),
             "vault" => vault(rest),
-            _ => None,
+            _ => ObjectPath::of(below, bytes).map(Self::Object),
         }
     }
 
     pub(super) const fn methods(&self) -> Methods {
         match self {
-            Self::Root | Self::Ping | Self::BundleRaw(..) | Self::OldBundleRaw(..) => Methods::Read,
             Self::Bundle(..) | Self::OldBundle(..) => Methods::ReadAndPost,
+            Self::Object(ObjectPath::Known) => Methods::Post,
+            Self::Root | Self::Ping | Self::BundleRaw(..) | Self::OldBundleRaw(..) | Self::Object(_) => Methods::Read,
         }
     }
 
@@ -94,7 +102,17 @@ impl Endpoint {
     pub(super) fn lower(&self, path: &str) -> Option<String> {
         match self {
             Self::OldBundle(_, id) | Self::OldBundleRaw(_, id) => lowered(path, id),
+            Self::Object(object) => object.id().and_then(|id| lowered(path, id)),
             Self::Root | Self::Ping | Self::Bundle(..) | Self::BundleRaw(..) => None,
+        }
+    }
+
+    /// Whether its answers are bytes, whatever form is wanted.
+    pub(super) fn is_raw(&self) -> bool {
+        match self {
+            Self::BundleRaw(..) | Self::OldBundleRaw(..) => true,
+            Self::Object(object) => object.is_raw(),
+            Self::Root | Self::Ping | Self::Bundle(..) | Self::OldBundle(..) => false,
         }
     }
 }
@@ -130,10 +148,6 @@ fn vault(rest: &str) -> Option<Endpoint> {
     }
 }
 
-fn is_hex(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Whether a text has the parts of a SWHID, whatever they say: `swh:`, a number, a word, digits.
 fn is_like_swhid(text: &str) -> bool {
     let core = text.split(';').next().unwrap_or(text);
@@ -166,6 +180,28 @@ pub(super) fn core_swhid(text: &str) -> Result<(ObjectKind, Sha1Git), String> {
     }
 }
 
+/// The qualifiers of a SWHID, as pairs of a name and a value.
+pub(super) type Qualifiers = Vec<(String, String)>;
+
+/// The object that a SWHID names, capitals or not, and its qualifiers.
+///
+/// # Errors
+/// As of [`core_swhid`].
+pub(super) fn qualified_swhid(text: &str) -> Result<(ObjectKind, Sha1Git, Qualifiers), String> {
+    const NAMES: [&str; 6] = ["origin", "visit", "anchor", "path", "lines", "bytes"];
+    let (core, behind) = text.split_once(';').unwrap_or((text, ""));
+    let (kind, id) = core_swhid(&core.to_ascii_lowercase())?;
+    let parts = behind.split(';').filter(|part| !part.is_empty());
+    let qualifiers: Option<Qualifiers> =
+        parts.map(|part| part.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
+    let syntax = || format!("Error when parsing identifier: Invalid SWHID: invalid syntax: {text}");
+    let qualifiers = qualifiers.ok_or_else(syntax)?;
+    match qualifiers.iter().find(|(name, _)| !NAMES.contains(&name.as_str())) {
+        Some((name, _)) => Err(format!("Error when parsing identifier: Invalid qualifier(s): {name}")),
+        None => Ok((kind, id, qualifiers)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,9 +225,9 @@ mod tests {
             (format!("/api/1/vault/directory/{ID}/raw"), Endpoint::OldBundleRaw(BundleType::Flat, ID.to_owned())),
             (format!("/api/1/vault/revision/{ID}/gitfast"), Endpoint::OldBundle(BundleType::Gitfast, ID.to_owned())),
         ] {
-            assert_eq!(Endpoint::of(&path), Some(endpoint.clone()), "{path}");
+            assert_eq!(Endpoint::of(&path, path.as_bytes()), Some(endpoint.clone()), "{path}");
             let slash = format!("{path}/");
-            assert_eq!(Endpoint::of(&slash), Some(endpoint), "{slash}");
+            assert_eq!(Endpoint::of(&slash, slash.as_bytes()), Some(endpoint), "{slash}");
         }
     }
 
@@ -209,7 +245,7 @@ mod tests {
             format!("/api/1/vault/directory/swh:1:dir:{ID}/"),
             format!("/api/1/vault/revision/{ID}/"),
         ] {
-            assert_eq!(Endpoint::of(&path), None, "{path}");
+            assert_eq!(Endpoint::of(&path, path.as_bytes()), None, "{path}");
         }
     }
 
@@ -225,6 +261,14 @@ mod tests {
             (format!("swh:1:ori:{ID}"), "ValueError: (\"'ori' is not a valid ObjectType\",)"),
         ] {
             assert_eq!(said(&text), Err(words.to_owned()), "{text}");
+        }
+        let text = format!("SWH:1:rev:{};origin=https://a/b;path=/x", ID.to_uppercase());
+        let qualifiers =
+            [("origin", "https://a/b"), ("path", "/x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(qualified_swhid(&text), Ok((ObjectKind::Revision, id, qualifiers.to_vec())));
+        for (qualifier, words) in [("foo=bar", "Invalid qualifier(s): foo"), ("path", "invalid syntax")] {
+            let error = qualified_swhid(&format!("swh:1:rev:{ID};{qualifier}")).unwrap_err();
+            assert!(error.contains(words), "{error}");
         }
         for text in [format!("swh:2:dir:{ID}"), format!("swh:1:foo:{ID}"), format!("swh:1:dir:{}", ID.to_uppercase())] {
             assert_eq!(said(&text), Err(format!("Invalid SWHID: invalid syntax: {text}")));

@@ -28,6 +28,11 @@ impl Wrong {
         Self::new(StatusCode::BAD_REQUEST, "BadInputExc", reason)
     }
 
+    /// 400: a parameter of a query that is none.
+    pub(super) fn validation(parameter: &str, words: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ValidationError", json!({parameter: [words]}))
+    }
+
     /// 404: nothing of that name is here. Clients go by the end of `reason`.
     pub(super) fn not_found(reason: String) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFoundExc", reason)
@@ -93,6 +98,11 @@ impl Fields {
     pub(super) fn wanted(query: Option<&str>) -> Self {
         let names = query::value(query, "fields").filter(|names| !names.is_empty());
         Self(names.map(|names| String::from_utf8_lossy(&names).split(',').map(str::to_owned).collect()))
+    }
+
+    /// Whether an answer is to have this one.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|wanted| wanted.iter().any(|one| one == name))
     }
 
     pub(super) fn cut(&self, value: Value) -> Value {

@@ -5,6 +5,7 @@ use super::differences::{DIFFERENCES, Difference};
 use super::{Archive, BASE};
 use crate::common::client::{Answer, request_with_body};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
 
 /// An exchange as it was recorded.
@@ -45,8 +46,9 @@ fn larder_answers_as_the_real_service_did_but_for_what_is_listed() {
         )
         .unwrap();
     let (mut used, mut wrong) = (HashSet::new(), Vec::new());
-    let exchanges = include_str!("exchanges.jsonl").lines().map(|line| serde_json::from_str(line).unwrap());
-    for recorded in exchanges.filter(is_there) {
+    let exchanges: Vec<Recorded> =
+        include_str!("exchanges.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for recorded in exchanges {
         bring_about(&archive, &queue, &recorded);
         let answer = send(&archive, &recorded);
         let difference = DIFFERENCES.iter().position(|difference| (difference.is)(&recorded));
@@ -70,13 +72,6 @@ fn larder_answers_as_the_real_service_did_but_for_what_is_listed() {
     assert!(wrong.is_empty(), "{} of them differ:\n{}", wrong.len(), wrong.join("\n"));
     let unused: Vec<_> = (0..DIFFERENCES.len()).filter(|at| !used.contains(at)).map(|at| DIFFERENCES[at].why).collect();
     assert!(unused.is_empty(), "listed, and nothing differs so: {unused:?}");
-}
-
-/// What is there so far.
-fn is_there(recorded: &Recorded) -> bool {
-    let path = &recorded.path;
-    ["vault", "ping", "nothing"].iter().any(|first| path.starts_with(&format!("/api/1/{first}")))
-        || matches!(path.as_str(), "/api/" | "/api/1/" | "/api/2/ping/")
 }
 
 pub(super) fn send(archive: &Archive, recorded: &Recorded) -> Answer {
@@ -103,9 +98,9 @@ fn swhids(count: u32) -> String {
 
 /// Brings larder into the state in which the exchange was recorded: a cook done, failed, its bundle gone.
 fn bring_about(archive: &Archive, queue: &rusqlite::Connection, recorded: &Recorded) {
-    let body = recorded.json.as_ref();
-    let Some(swhid) = body.and_then(|body| body["swhid"].as_str()) else { return };
-    let (hex, url) = (swhid.rsplit(':').next().unwrap(), body.unwrap()["fetch_url"].as_str().unwrap());
+    let Some(body) = recorded.json.as_ref() else { return };
+    let (Some(swhid), Some(url)) = (body["swhid"].as_str(), body["fetch_url"].as_str()) else { return };
+    let hex = swhid.rsplit(':').next().unwrap();
     let status = url.trim_start_matches(BASE).trim_end_matches("raw/");
     if recorded.case.ends_with("evicted") {
         for file in archive
@@ -122,7 +117,7 @@ fn bring_about(archive: &Archive, queue: &rusqlite::Connection, recorded: &Recor
         }
         return;
     }
-    match body.unwrap()["status"].as_str() {
+    match body["status"].as_str() {
         Some("done") => {
             let sql = format!("UPDATE cook SET ready_at = 0 WHERE sha1git = x'{hex}'");
             queue.execute(&sql, []).unwrap();
@@ -195,6 +190,7 @@ fn compare_bodies(recorded: &Recorded, answer: &Answer) -> Option<String> {
         let (mut expected, mut ours) = (expected.clone(), answer.json());
         level(&mut expected);
         level(&mut ours);
+        level_people(&expected, &mut ours);
         return (expected != ours).then(|| "the JSON differs".to_owned());
     }
     if let Some(expected) = &recorded.begins {
@@ -203,6 +199,10 @@ fn compare_bodies(recorded: &Recorded, answer: &Answer) -> Option<String> {
         level(&mut ours);
         let (expected, ours) = (expected.as_array().unwrap(), ours.as_array().unwrap());
         return (!ours.starts_with(expected)).then(|| "it begins otherwise".to_owned());
+    }
+    if let Some(digest) = recorded.body_sha256.as_ref().filter(|_| !recorded.path.contains("/vault/")) {
+        let ours = larder::digest::hex(&Sha256::digest(&answer.body));
+        return (*digest != ours).then(|| "the bytes differ".to_owned());
     }
     if let Some(text) = &recorded.text
         && answer.body != text.as_bytes()
@@ -220,8 +220,40 @@ fn level(value: &mut Value) {
             if members.contains_key("fetch_url") || members.contains_key("status") {
                 members.retain(|name, value| name != "id" || !value.is_number());
             }
+            if let Some(date) = members.get_mut("date").filter(|date| date.as_str().is_some_and(is_moment)) {
+                *date = "a moment".into();
+            }
             members.values_mut().for_each(level);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `2026-11-27T01:51:48.678509+00:00`
+fn is_moment(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape == "0000-00-00T00:00:00.000000+00:00"
+}
+
+/// The names of ripgrep's authors were taken out of the exchanges: whoever is named there stands for anybody.
+fn level_people(expected: &Value, ours: &mut Value) {
+    match (expected, ours) {
+        (Value::Array(expected), Value::Array(ours)) => {
+            expected.iter().zip(ours).for_each(|(expected, ours)| level_people(expected, ours));
+        }
+        (Value::Object(expected), ours @ Value::Object(_)) if expected.contains_key("fullname") => {
+            let named = ["fullname", "name", "email"].map(|name| ours[name].as_str().unwrap_or("").to_owned());
+            if expected["name"] == "A Person" && named[0] == format!("{} <{}>", named[1], named[2]) {
+                *ours = Value::Object(expected.clone());
+            }
+        }
+        (Value::Object(expected), Value::Object(ours)) => {
+            for (name, value) in expected {
+                if let Some(ours) = ours.get_mut(name) {
+                    level_people(value, ours);
+                }
+            }
+        }
+        _ => {}
     }
 }
