@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook gitfast history part hit status start policy scale delete archiver big` for those
+//! `cargo bench -- cook gitfast history part hit status start api policy scale delete archiver big` for those
 //! named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
@@ -11,6 +11,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
+mod api;
 mod archiver;
 mod cook;
 mod gitfast;
@@ -50,6 +51,9 @@ fn main() {
     }
     if wanted("start") {
         latency::of_start_with_a_million_rows();
+    }
+    if wanted("api") {
+        api::of_objects();
     }
     if wanted("policy") {
         policy::of_collection();
