@@ -71,8 +71,8 @@ pub(super) fn archive(settings: &Settings) -> anyhow::Result<Arc<GitArchive>> {
     // There before the first origin, so that its mirror is seen without a restart.
     let mirrors = Store::private_folder(&settings.data, origins::FOLDER).context("cannot open the store")?;
     // Large deltified objects are resolved in files without a name, on the disk of the data.
-    let paths = settings.git.iter().cloned().chain([mirrors]).collect();
-    Ok(Arc::new(git_archive(settings, paths)?.with_scratch(settings.data.clone())))
+    let paths = settings.git.iter().cloned().chain([mirrors.clone()]).collect();
+    Ok(Arc::new(git_archive(settings, paths)?.with_mirrors(mirrors).with_scratch(settings.data.clone())))
 }
 
 fn git_archive(settings: &Settings, paths: Vec<PathBuf>) -> anyhow::Result<GitArchive> {

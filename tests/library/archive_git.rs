@@ -308,6 +308,22 @@ fn repositories_and_objects_that_come_later_are_found() {
 }
 
 #[test]
+fn a_mirror_that_was_just_made_is_found_at_once() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = archive(dir.path()).with_mirrors(dir.path().to_owned());
+    for number in 0..5 {
+        let path = elsewhere.path().join("new");
+        let commit = repository(&path, &format!("number {number}"));
+        let stamp = archive.stamp(&commit);
+        // A miss, which looks for repositories: the next such look, were it not for the mirror, is a second away.
+        assert!(!has(&archive, &commit));
+        std::fs::rename(&path, dir.path().join(format!("mirror-{number}"))).unwrap();
+        assert_ne!(archive.stamp(&commit), stamp, "an absence that is remembered holds no more");
+        assert!(has(&archive, &commit), "{number}");
+    }
+}
+
+#[test]
 fn the_stamp_changes_when_an_object_may_have_appeared() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("one");

@@ -9,7 +9,7 @@
 //! | `served` | the folders that may be read, and the log of what is passed over |
 //! | `discover`, `layout` | paths to `objects` directories; what makes a folder a repository |
 //! | `shared` | what all readers share, and how it is kept up to date |
-//! | `scans`, `watch` | who waits for a scan, and for a folder that does not answer |
+//! | `scans`, `newcomers`, `watch` | who waits for a scan; what makes one due; a folder that does not answer |
 //! | `packs`, `pack` | an `objects/pack` as it was listed; one pack and its index |
 //! | `reader` | one thread: finds the copies of an object, reads one that is good |
 //! | `chain`, `cache`, `delta`, `inflate` | a packed object in memory |
@@ -35,6 +35,7 @@ pub(crate) mod large;
 mod layout;
 mod loose;
 mod map;
+mod newcomers;
 mod open;
 mod pack;
 mod packs;
@@ -115,6 +116,14 @@ impl GitArchive {
     #[must_use]
     pub fn with_scratch(mut self, folder: PathBuf) -> Self {
         Arc::make_mut(&mut self.options).scratch = folder;
+        self
+    }
+
+    /// Sees at once what comes into `folder`, one of the paths, whose entries are repositories; what comes
+    /// elsewhere is seen within a second. On a disk that answers.
+    #[must_use]
+    pub fn with_mirrors(self, folder: PathBuf) -> Self {
+        self.shared.newcomers().watch(folder);
         self
     }
 

@@ -82,14 +82,14 @@ impl Progress {
 }
 
 impl State {
-    fn is_due(&self) -> bool {
+    fn is_due(&self, has_news: bool) -> bool {
         let wait = |took: Duration| match self.trouble {
             Some(_) => AGAIN.max(took),
             None => INTERVAL.max(took * SHARE),
         };
         self.running.is_none()
             && self.stuck.len() <= MAX_STUCK
-            && self.last.is_none_or(|(at, took)| at.elapsed() >= wait(took))
+            && (has_news || self.last.is_none_or(|(at, took)| at.elapsed() >= wait(took)))
     }
 
     fn begin(&mut self) -> Arc<Progress> {
@@ -130,18 +130,21 @@ impl Scans {
         self.state().repositories
     }
 
-    /// Has `run`, which calls [`Scans::run_begun`], run in a thread of its own when a scan is due, and
-    /// waits for the one under way, until that is [`PATIENCE`] old.
+    /// Has `run`, which calls [`Scans::run_begun`], run in a thread of its own when a scan is due or there is
+    /// something to be found, and waits for the one under way, until that is [`PATIENCE`] old.
     ///
     /// # Errors
     /// The last scan may not have found all, or has not ended.
     pub(super) fn run_if_due<R: FnOnce(Arc<Progress>) + Send + 'static>(
         &self,
+        has_news: impl Fn() -> bool,
         run: impl Fn() -> R,
     ) -> Result<(), Fault> {
-        let mut state = self.state();
         loop {
-            if state.is_due() {
+            // Also after a scan that began before the news.
+            let has_news = has_news();
+            let mut state = self.state();
+            if state.is_due(has_news) {
                 let (progress, run) = (state.begin(), run());
                 let thread = std::thread::Builder::new().name("larder-scan".to_owned());
                 if let Err(cause) = thread.spawn(move || run(progress)) {
@@ -149,7 +152,9 @@ impl Scans {
                     return Err(fault("begin to look for repositories", cause));
                 }
             }
-            let Some(since) = state.running.as_ref().map(|running| running.since) else { break };
+            let Some(since) = state.running.as_ref().map(|running| running.since) else {
+                return state.trouble.as_ref().map_or(Ok(()), |trouble| Err(trouble.fault()));
+            };
             let patience = if self.patient.load(Ordering::Relaxed) { FOR_EVER } else { PATIENCE };
             let Some(left) = patience.checked_sub(since.elapsed()) else {
                 return Err(fault("look for repositories", io::Error::new(io::ErrorKind::TimedOut, "that takes long")));
@@ -157,7 +162,6 @@ impl Scans {
             state = self.ended.wait_timeout(state, left.min(STUCK / 4)).unwrap_or_else(PoisonError::into_inner).0;
             state.give_up();
         }
-        state.trouble.as_ref().map_or(Ok(()), |trouble| Err(trouble.fault()))
     }
 
     pub(super) fn wait_for_ever(&self) {

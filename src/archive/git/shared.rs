@@ -3,7 +3,8 @@
 //!
 //! Freshness. The listings of open repositories are looked at again once a second while there are
 //! readers at work, and at every miss; the folders are scanned for repositories again at a miss, at
-//! most once a second, and less often where a scan takes long. Loose objects are asked for by name
+//! most once a second, and less often where a scan takes long; at once where something came into the folder
+//! of the mirrors (`newcomers`). Loose objects are asked for by name
 //! and need none of this. The clock read here is the monotonic one, and nothing is dated by it.
 //!
 //! A scan runs in a thread of its own (`scans`): who needs it waits for a while and is then told that it
@@ -16,6 +17,7 @@
 
 use super::discover::{self, Found};
 use super::fault::Fault;
+use super::newcomers::Newcomers;
 use super::pack::Checked;
 use super::packs::{ObjectDir, Packs, dir_mtime};
 use super::scans::{Progress, Scans};
@@ -52,6 +54,7 @@ pub(super) struct Shared {
     served: Arc<Served>,
     set: RwLock<Arc<Vec<Arc<ObjectDir>>>>,
     scans: Scans,
+    newcomers: Newcomers,
     open: Mutex<LruCache<u64, Arc<Packs>>>,
     /// Changes whenever repositories or packs came or went.
     generation: AtomicU64,
@@ -77,6 +80,7 @@ impl Shared {
             links,
             set: RwLock::default(),
             scans: Scans::default(),
+            newcomers: Newcomers::default(),
             open: Mutex::new(LruCache::new(MAX_OPEN)),
             generation: AtomicU64::new(0),
             sets: AtomicU64::new(0),
@@ -107,23 +111,30 @@ impl Shared {
         &self.served
     }
 
+    pub(super) fn newcomers(&self) -> &Newcomers {
+        &self.newcomers
+    }
+
     /// Scans now, however long that takes; gives the number of repositories.
     pub(super) fn scan(&self) -> usize {
         self.scans.run_now(|progress| self.scan_once(progress), |found| self.take_over(found))
     }
 
-    /// Scans unless that was done a moment ago. Waits for a scan under way, but not for long.
+    /// Scans unless that was done a moment ago and nothing came since. Waits for a scan under way, but not for long.
     ///
     /// # Errors
     /// It cannot be said that all repositories are known.
     pub(super) fn scan_if_due(self: &Arc<Self>) -> Result<(), Fault> {
-        self.scans.run_if_due(|| {
-            let shared = Arc::clone(self);
-            move |progress: Arc<Progress>| {
-                let scan = |progress: &Progress| shared.scan_once(progress);
-                shared.scans.run_begun(&progress, scan, |found| shared.take_over(found));
-            }
-        })
+        self.scans.run_if_due(
+            || self.newcomers.are_there(),
+            || {
+                let shared = Arc::clone(self);
+                move |progress: Arc<Progress>| {
+                    let scan = |progress: &Progress| shared.scan_once(progress);
+                    shared.scans.run_begun(&progress, scan, |found| shared.take_over(found));
+                }
+            },
+        )
     }
 
     pub(super) fn wait_for_scans(&self) {
@@ -131,6 +142,7 @@ impl Shared {
     }
 
     fn scan_once(&self, progress: &Progress) -> Found {
+        self.newcomers.note();
         discover::scan(&self.given, &self.links, &self.served, progress)
     }
 
