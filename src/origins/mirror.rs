@@ -204,29 +204,54 @@ fn ids(lines: &[u8]) -> BTreeSet<Sha1Git> {
 /// The bytes of a loose ref that leads to an object: its id and a newline.
 const LOOSE_REF: u64 = 41;
 
-/// Removes what a killed git, or a power cut, leaves and the next one stumbles over: locks, half packs,
-/// empty refs. What a ref led to is there still, for nothing is pruned.
+/// What files are called in a folder of a mirror that a git began and did not end: those that begin so, and
+/// those that end so.
+type HalfMade = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
+
+/// git stumbles over the first ones, for it makes `packed-refs.new` only where there is none; the rest
+/// would only gather.
+const HALF_MADE: [HalfMade; 4] = [
+    ("", &[], &[b".lock", b".new"]),
+    ("info", &[b"refs_"], &[b".lock"]),
+    ("objects/info", &[b"packs_"], &[b".lock"]),
+    ("objects/pack", &[b"tmp_", b".tmp-"], &[b".lock", b".keep"]),
+];
+
+/// Removes what a killed git, or a power cut, leaves: files half made, locks, empty refs. What a ref led to
+/// is there still, for nothing is pruned.
 fn clean(git_dir: &Path) -> io::Result<()> {
-    let mut folders = vec![(git_dir.to_path_buf(), false), (git_dir.join("refs"), true)];
-    while let Some((folder, deep)) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
+    for (folder, begins, ends) in HALF_MADE {
+        for entry in entries(&git_dir.join(folder))? {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            let is_half_made =
+                begins.iter().any(|begin| name.starts_with(begin)) || ends.iter().any(|end| name.ends_with(end));
+            if is_half_made && !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    let mut folders = vec![git_dir.join("refs")];
+    while let Some(folder) = folders.pop() {
+        for entry in entries(&folder)? {
             let path = entry.path();
             if entry.file_type()?.is_dir() {
-                folders.extend(deep.then_some((path, true)));
+                folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "lock")
-                || deep && entry.metadata()?.len() != LOOSE_REF
+                || entry.metadata()?.len() != LOOSE_REF
             {
                 fs::remove_file(path)?;
             }
         }
     }
-    for entry in fs::read_dir(git_dir.join("objects/pack"))?.flatten() {
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        if name.starts_with(b"tmp_") || name.starts_with(b".tmp-") || name.ends_with(b".keep") {
-            fs::remove_file(entry.path())?;
-        }
-    }
     Ok(())
+}
+
+/// What lies in a folder, which may not be there.
+fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }

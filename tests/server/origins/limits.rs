@@ -2,6 +2,7 @@
 
 use super::remote::{GitHttp, Stalling};
 use super::{HERE, by_python, command, commit, file_url, mirror, ok, origin, refused, repository, snapshot};
+use crate::common::git;
 use crate::common::process::Start as _;
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -83,10 +84,38 @@ fn a_visit_that_was_killed_is_made_good_by_the_next() {
     visit.kill().unwrap();
     visit.wait().unwrap();
     let mirror = mirror(data.path());
-    std::fs::write(mirror.join("packed-refs.lock"), "").unwrap();
-    std::fs::write(mirror.join("objects/pack/tmp_pack_x"), "half").unwrap();
     http.hurry();
     let visited = ok(&origin(data.path(), &["visit", &url]));
     assert_eq!(snapshot(&visited), by_python(&repository));
-    assert!(!mirror.join("objects/pack/tmp_pack_x").exists());
+
+    // Every file that a git makes on its way, as strace shows them.
+    let half_made = [
+        "HEAD.lock",
+        "config.lock",
+        "packed-refs.lock",
+        "packed-refs.new",
+        "shallow.lock",
+        "refs/larder/now/heads/main.lock",
+        "info/refs_x",
+        "objects/info/packs_x",
+        "objects/pack/tmp_pack_x",
+        "objects/pack/tmp_idx_x",
+        "objects/pack/tmp_rev_x",
+        "objects/pack/.tmp-1-pack-x.pack",
+        "objects/pack/pack-x.keep",
+        "objects/pack/multi-pack-index.lock",
+    ];
+    for name in half_made {
+        let path = mirror.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "half").unwrap();
+    }
+    // A branch that goes is taken out of the list of refs, which is written anew for it.
+    commit(&repository, "other", "more");
+    git(&["update-ref", "-d", "refs/tags/light"], &repository);
+    let visited = ok(&origin(data.path(), &["visit", &url]));
+    assert_eq!(snapshot(&visited), by_python(&repository));
+    for name in half_made {
+        assert!(!mirror.join(name).exists(), "{name}");
+    }
 }
