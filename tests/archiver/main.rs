@@ -20,11 +20,11 @@ mod secure;
 mod seed;
 mod tasks;
 mod uploads;
-mod upstream;
 mod vaults;
 
 use common::client::Answer;
 use common::server::Server;
+use common::upstream;
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -100,8 +100,11 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A seed of this run.
+    /// A seed of this run; `LARDER_TEST_SEED`, for one that failed.
     pub(crate) fn seed() -> u64 {
+        if let Some(seed) = std::env::var_os("LARDER_TEST_SEED") {
+            return seed.to_str().and_then(|seed| seed.parse().ok()).expect("LARDER_TEST_SEED is a number");
+        }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         u64::from(now.subsec_nanos())
     }

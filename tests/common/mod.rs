@@ -16,6 +16,7 @@ pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tree;
+pub(crate) mod upstream;
 
 use std::ffi::OsStr;
 use std::path::Path;

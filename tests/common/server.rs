@@ -30,8 +30,8 @@ impl Server {
     }
 
     /// Starts a command line of `larder serve --listen 127.0.0.1:0 ...` and waits for its address.
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.start().expect("larder starts");
+    pub(crate) fn spawn(mut command: impl std::borrow::BorrowMut<Command>) -> Self {
+        let mut child = command.borrow_mut().start().expect("larder starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
         let first = lines.next().expect("larder says where it listens").expect("and says it in UTF-8");
         // What else it prints is read, so that it never blocks on a full pipe.

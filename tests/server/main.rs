@@ -7,6 +7,7 @@ mod common;
 
 mod backup;
 mod block;
+mod campaign;
 mod cli;
 mod cors;
 mod crowd;

@@ -50,7 +50,7 @@ fn refused(output: &Output) -> String {
 }
 
 /// A repository with a branch, a tag of each kind, and refs that no snapshot has.
-fn repository(folder: &Path) -> PathBuf {
+pub(crate) fn repository(folder: &Path) -> PathBuf {
     repository_as(folder, "r.git", &[])
 }
 
@@ -74,7 +74,7 @@ fn repository_as(folder: &Path, name: &str, options: &[&str]) -> PathBuf {
 }
 
 /// A new commit on a branch, on top of what is there.
-fn commit(repository: &Path, branch: &str, text: &str) -> String {
+pub(crate) fn commit(repository: &Path, branch: &str, text: &str) -> String {
     let mut import =
         git_command(repository).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped()).start().unwrap();
     let length = text.len();
@@ -95,12 +95,12 @@ fn commit(repository: &Path, branch: &str, text: &str) -> String {
     git_line(&["rev-parse", &format!("refs/heads/{branch}")], repository)
 }
 
-fn file_url(path: &Path) -> String {
+pub(crate) fn file_url(path: &Path) -> String {
     format!("file://{}", path.display())
 }
 
 /// The id of a snapshot, computed by another program from what git shows.
-fn by_python(repository: &Path) -> String {
+pub(crate) fn by_python(repository: &Path) -> String {
     const PROGRAM: &str = r#"
 import hashlib, subprocess, sys
 def git(*args):
@@ -132,13 +132,13 @@ print(hashlib.sha1(b"snapshot %d\0" % len(manifest) + manifest).hexdigest())
 }
 
 /// The snapshot that a visit printed.
-fn snapshot(words: &str) -> String {
+pub(crate) fn snapshot(words: &str) -> String {
     let swhid =
         words.split_whitespace().find(|word| word.starts_with("swh:1:snp:")).unwrap_or_else(|| panic!("{words}"));
     swhid.trim_start_matches("swh:1:snp:").to_owned()
 }
 
-fn escaped(url: &str) -> String {
+pub(crate) fn escaped(url: &str) -> String {
     url.bytes().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "%{byte:02x}");
         text
@@ -151,7 +151,7 @@ fn resolve(server: &Server, url: &str, reference: &str) -> Value {
     answer.json()
 }
 
-fn mirror(data: &Path) -> PathBuf {
+pub(crate) fn mirror(data: &Path) -> PathBuf {
     let entries = std::fs::read_dir(data.join("origins")).unwrap().flatten();
     entries.map(|entry| entry.path()).find(|path| path.is_dir()).unwrap()
 }
