@@ -76,6 +76,9 @@ fn client(source: &Source, resolver: Guarded) -> Result<Client, Fault> {
         .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(redirect::Policy::none())
+        // A connection that the upstream is just closing would be taken for one to be used again, and the fetch
+        // fail for it. An archive is large enough for one of its own.
+        .pool_max_idle_per_host(0)
         .connect_timeout(Duration::from_secs(30).min(source.stall_timeout))
         .dns_resolver(Arc::new(resolver))
         .tls_certs_merge(trusted)

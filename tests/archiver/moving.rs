@@ -4,6 +4,7 @@ use super::Larder;
 use super::hgweb::Hgweb;
 use super::regions::until;
 use super::upstream::{Upstream, gz, reply, tar};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -98,4 +99,22 @@ fn a_hash_is_asked_for_in_lower_case_and_in_as_many_digits_as_its_source_says() 
     assert_eq!(*seen.lock().unwrap(), ["/r/3d11cb4f31b9.tar.gz"]);
     let (code, said) = larder.run(&["archiver", "status", &format!("up/r/{}", FULL.to_uppercase())]);
     assert!(code == 0 && said.contains("SUCCESS"), "{said}");
+}
+
+#[test]
+fn an_upstream_that_closes_connections_without_a_word_fails_no_fetch() {
+    let upstream = Upstream::start(|stream, _, _| {
+        // No `Connection: close`: who asked may think that the connection can be used again.
+        let good = numbered(1);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", good.len());
+        let _ = stream.write_all(&good);
+    });
+    let larder = Larder::start(&upstream.settings("retries = 0\nat_once = 8"));
+    let targets: Vec<String> = (0..60).map(|n| format!("/archiver/up/r{n}/{FULL}")).collect();
+    let tasks: Vec<String> =
+        targets.iter().map(|target| larder.server.get(target).header("location").unwrap().to_owned()).collect();
+    for task in tasks {
+        let ended = larder.ended(&task);
+        assert_eq!(ended["state"], "SUCCESS", "{ended}");
+    }
 }
