@@ -15,9 +15,13 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The name of the one place that there is without regions.
 const LOCAL: &str = "local";
+
+/// How long a request waits for others who write the catalogue, to note what it need not note itself.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The places that archives are put in.
 #[derive(Clone)]
@@ -80,10 +84,12 @@ impl Placement {
             let facts = catalogue.bundle(&fetched.content)?.and_then(|bundle| bundle.file);
             facts.map(|facts| Placed::of(fetched, &facts))
         };
-        if let Some(placed) = placed {
-            catalogue.want_placements(&placed, &lacking, Timestamp::now())?;
+        let Some(placed) = placed else { return Ok(()) };
+        match catalogue.hurried(PATIENCE).want_placements(&placed, &lacking, Timestamp::now()) {
+            // The request is about something else; the next one for this archive does it.
+            Err(error) if !error.is_busy() => Err(error.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts an archive, whose bytes are whole and checked, into the regions that are up. Runs before the

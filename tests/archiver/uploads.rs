@@ -100,3 +100,33 @@ fn a_store_that_lists_no_uploads_is_put_into_all_the_same() {
         assert_eq!(left(Some(refusal)), 1 + LOST, "{refusal}: what nobody can know of stays");
     }
 }
+
+#[test]
+fn a_request_for_what_is_there_is_answered_though_others_write_the_catalogue() {
+    let upstream = Upstream::start(|stream, _, _| reply(stream, "200 OK", "", &super::upstream::good()));
+    let larder = Larder::start(&upstream.settings(""));
+    let target = "/archiver/up/r/3d11cb4f31b9";
+    larder.archive(target);
+    // A region that did not exist then, and is down: the archive is to be put there one day.
+    let region = "[archiver.regions.new]\nendpoint = \"http://127.0.0.1:1\"\nbucket = \"b\"\nallow_http = true\n";
+    let keys = |name: &str| {
+        let path = larder.data.path().join(name);
+        std::fs::write(&path, "x").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let files =
+        format!("access_key_file = {:?}\nsecret_key_file = {:?}\n", keys("id").as_os_str(), keys("key").as_os_str());
+    let settings = upstream.settings("") + region + &files;
+    let larder = larder.again_with(&settings);
+    let sql = rusqlite::Connection::open(larder.data.path().join("catalogue.db")).unwrap();
+    sql.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
+    let rows = || sql.query_row("SELECT count(*) FROM archiver_placement", [], |row| row.get::<_, i64>(0)).unwrap();
+    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let hit = larder.server.get(target);
+    assert_eq!(hit.status, 302, "{}", String::from_utf8_lossy(&hit.body));
+    assert_eq!(rows(), 0);
+    sql.execute_batch("COMMIT").unwrap();
+    assert_eq!(larder.server.get(target).status, 302);
+    assert_eq!(rows(), 1, "the next request noted it");
+}
