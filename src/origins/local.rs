@@ -1,20 +1,19 @@
 //! The snapshots of repositories under a `git` archive, taken where they lie and when their refs have
 //! changed. Owns the URLs that these have: no path of this machine is in one.
 
-use super::advertised::{Branches, Shown};
+use super::advertised::{Branches, Drawn, Shown};
 use super::{VisitError, Visited};
 use crate::archive::git::{GitArchive, RefTarget, Repository};
-use crate::archive::snapshot::Manifest;
 use crate::archive::{Archive as _, ArchiveError};
 use crate::catalogue::{Catalogue, CatalogueError, Outcome};
 use crate::key::Sha1Git;
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What of a path stands in a URL as it is.
 const ESCAPED: AsciiSet =
@@ -22,6 +21,13 @@ const ESCAPED: AsciiSet =
 
 /// Taking snapshots may have this part of the time, so that cooks have the rest.
 const SHARE: u32 = 4;
+
+/// So long must the same objects be missing before the branches that lead to them are noted as dangling:
+/// who copies a repository may bring its refs before its packs.
+const MISSING_FOR: Duration = Duration::from_secs(3);
+
+/// The steps in which a visit that was asked for waits so long.
+const STEP: Duration = Duration::from_millis(300);
 
 /// The archive whose repositories are origins; cheap to clone, and changed for all clones at once.
 #[derive(Clone)]
@@ -56,13 +62,17 @@ pub struct Locals {
     stamps: HashMap<String, i64>,
     /// Why the last snapshot of a repository was not taken, by URL: what was logged.
     told: HashMap<String, String>,
+    /// Which objects the branches of a repository lead to and it does not have, as a digest, and since when,
+    /// by URL.
+    missing: HashMap<String, (blake3::Hash, Instant)>,
 }
 
 impl Locals {
     /// These repositories, their URLs beginning with `prefix`, but for those in `mirrors`.
     #[must_use]
     pub fn new(repositories: Repositories, catalogue: Catalogue, prefix: String, mirrors: PathBuf) -> Self {
-        Self { repositories, catalogue, prefix, mirrors, stamps: HashMap::new(), told: HashMap::new() }
+        let (stamps, told, missing) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { repositories, catalogue, prefix, mirrors, stamps, told, missing }
     }
 
     /// Takes the snapshots of those whose refs have changed, and gives how many are new. Ends early
@@ -83,9 +93,9 @@ impl Locals {
                 break;
             }
             let began = Instant::now();
-            if self.look_at(&archive, &repository, &url, clock)? {
+            if self.look_at(&archive, &repository, &url, true, clock)? {
                 new += 1;
-                std::thread::sleep(began.elapsed().min(std::time::Duration::from_secs(1)) * (SHARE - 1));
+                std::thread::sleep(began.elapsed().min(Duration::from_secs(1)) * (SHARE - 1));
             }
         }
         Ok(new)
@@ -99,7 +109,7 @@ impl Locals {
             Vec::new()
         });
         for (url, repository) in all {
-            if self.look_at(&archive, &repository, &url, clock)? && self.catalogue.has_snapshot(id)? {
+            if self.look_at(&archive, &repository, &url, false, clock)? && self.catalogue.has_snapshot(id)? {
                 return Ok(true);
             }
         }
@@ -132,13 +142,20 @@ impl Locals {
         };
         let Some(repository) = repository else { return Ok(None) };
         let stamp = repository.stamp();
-        let (outcome, failure) = match take(&archive, &repository) {
-            Ok(manifest) => (Outcome::Full(self.catalogue.add_snapshot(&manifest, before.as_ref())?), None),
+        let began = Instant::now();
+        let mut drawn = take(&archive, &repository);
+        while drawn.as_ref().is_ok_and(|drawn| !drawn.missing.is_empty()) && began.elapsed() < MISSING_FOR {
+            std::thread::sleep(STEP);
+            drawn = take(&archive, &repository);
+        }
+        let stamp = stamp.filter(|_| drawn.as_ref().is_ok_and(|drawn| drawn.missing.is_empty()));
+        let (outcome, failure) = match drawn {
+            Ok(drawn) => (Outcome::Full(self.catalogue.add_snapshot(&drawn.manifest, before.as_ref())?), None),
             Err(error) => (Outcome::Failed(error.public()), Some(error)),
         };
         self.catalogue.add_origin(url, true, clock())?;
         let Some(visit) = self.catalogue.visited(url, &outcome, clock())? else { return Ok(None) };
-        if let (Some(stamp), None) = (stamp, &failure) {
+        if let Some(stamp) = stamp {
             self.catalogue.stamp_origin(url, stamp)?;
         }
         let new = matches!(&outcome, Outcome::Full(id) if before != Some(*id));
@@ -157,16 +174,17 @@ impl Locals {
         format!("{}{path}", self.prefix)
     }
 
-    /// Whether there was a snapshot to be taken.
+    /// Whether there was a snapshot to be taken. With `wait`, none is while objects may still be coming.
     fn look_at(
         &mut self,
         archive: &GitArchive,
         repository: &Repository,
         url: &str,
+        wait: bool,
         clock: &dyn Fn() -> Timestamp,
     ) -> Result<bool, CatalogueError> {
         // Before the refs are read: a change in between changes it again.
-        let stamp = repository.stamp();
+        let mut stamp = repository.stamp();
         if stamp.is_some() && self.stamps.get(url).copied() == stamp {
             return Ok(false);
         }
@@ -175,9 +193,10 @@ impl Locals {
             return Ok(false);
         }
         let known = origin.as_ref().and_then(|origin| origin.stamp);
-        if stamp.is_none() || known != stamp {
-            let manifest = match take(archive, repository) {
-                Ok(manifest) => manifest,
+        let is_changed = known != stamp;
+        if stamp.is_none() || is_changed {
+            let Drawn { manifest, missing } = match take(archive, repository) {
+                Ok(drawn) => drawn,
                 Err(error) => {
                     // Once for each reason: it is tried again at every look.
                     let words = error.to_string();
@@ -189,6 +208,14 @@ impl Locals {
                 }
             };
             self.told.remove(url);
+            if missing.is_empty() {
+                self.missing.remove(url);
+            } else if wait && !self.is_missing_for_long(url, &missing) {
+                return Ok(true);
+            } else {
+                // What is missing may come, and no ref changes then.
+                stamp = None;
+            }
             let before = origin.as_ref().and_then(|origin| origin.snapshot);
             let now = self.catalogue.origin(url)?.and_then(|origin| origin.snapshot);
             if now != before {
@@ -207,11 +234,28 @@ impl Locals {
         if let Some(stamp) = stamp {
             self.stamps.insert(url.to_owned(), stamp);
         }
-        Ok(known != stamp)
+        Ok(is_changed)
+    }
+
+    /// Whether just these objects have been missing for long.
+    fn is_missing_for_long(&mut self, url: &str, missing: &BTreeSet<Sha1Git>) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        for id in missing {
+            hasher.update(id.as_bytes());
+        }
+        let digest = hasher.finalize();
+        match self.missing.get(url) {
+            Some((known, since)) if *known == digest => since.elapsed() >= MISSING_FOR,
+            _ => {
+                self.missing.insert(url.to_owned(), (digest, Instant::now()));
+                false
+            }
+        }
     }
 }
 
-fn take(archive: &GitArchive, repository: &Repository) -> Result<Manifest, VisitError> {
+/// The snapshot of a repository, and what it does not have of it.
+fn take(archive: &GitArchive, repository: &Repository) -> Result<Drawn, VisitError> {
     let mut branches = Branches::default();
     let mut fault = None;
     let read = repository.refs(&mut |name, target| {
@@ -227,6 +271,5 @@ fn take(archive: &GitArchive, repository: &Repository) -> Result<Manifest, Visit
         return Err(fault.into());
     }
     let mut reader = archive.reader();
-    let drawn = branches.draw(|id| Ok::<_, ArchiveError>(reader.header(id)?.map(|header| header.object_type)))?;
-    Ok(drawn.manifest)
+    Ok(branches.draw(|id| Ok::<_, ArchiveError>(reader.header(id)?.map(|header| header.object_type)))?)
 }

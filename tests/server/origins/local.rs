@@ -1,6 +1,7 @@
 //! Repositories under a `git` archive, which are origins by themselves.
 
 use super::{by_python, command, commit, escaped, ok, refused, repository, resolve, snapshot};
+use crate::common::process::Start as _;
 use crate::common::server::Server;
 use crate::common::{git, git_line};
 use serde_json::Value;
@@ -89,6 +90,58 @@ fn a_new_tag_is_known_within_seconds_and_at_once_when_a_hook_says_so() {
         let output = command.arg("--git").arg(folder.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{gone}");
     }
+}
+
+#[test]
+fn a_branch_whose_pack_comes_after_its_ref_is_found_though_no_ref_changes() {
+    let (folder, data, aside) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = repository(folder.path());
+    git(&["repack", "-adq"], &path);
+    let packs = || -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(path.join("objects/pack")).unwrap();
+        files.map(|file| file.unwrap().path()).collect()
+    };
+    let first = packs();
+    let late = commit(&path, "late", "what comes late");
+    git(&["repack", "-dq"], &path);
+    git(&["pack-refs", "--all"], &path);
+    let second: Vec<_> = packs().into_iter().filter(|file| !first.contains(file)).collect();
+    assert!(!second.is_empty());
+    let move_all = |there: bool| {
+        for file in &second {
+            let other = aside.path().join(file.file_name().unwrap());
+            let (from, to) = if there { (&other, file) } else { (file, &other) };
+            std::fs::copy(from, to).unwrap();
+            std::fs::remove_file(from).unwrap();
+        }
+    };
+    move_all(false);
+    let server = Server::start(data.path(), &[folder.path()], &["--snapshot-interval", "100ms"]);
+    let url = "local:r.git";
+    let resolve = |name: &str| server.get(&format!("/vault/resolve?origin={url}&ref={name}"));
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_mins(2);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "it never comes to this: {what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("the branch is noted as dangling", &|| resolve("main").status == 200);
+    assert_eq!(resolve("late").status, 404);
+    // A later look would find a ref that has changed.
+    std::thread::sleep(Duration::from_secs(5));
+    move_all(true);
+    until("the branch is found", &|| resolve("late").status == 200);
+    assert_eq!(resolve("late").json()["revision"]["id"], late);
+    drop(server);
+
+    // Who visits it meanwhile waits a little.
+    move_all(false);
+    let mut command = command(data.path(), &["visit", url]);
+    let visit = command.arg("--git").arg(folder.path()).stdout(std::process::Stdio::piped()).start().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    move_all(true);
+    assert_eq!(snapshot(&ok(&visit.wait_with_output().unwrap())), by_python(&path));
 }
 
 #[test]
