@@ -12,10 +12,10 @@ const MAX_DEPTH: u32 = 5;
 /// The id that HEAD of the repository at `git_dir` leads to; `None` where there is none yet, or
 /// where it cannot be read.
 pub(super) fn head(git_dir: &Path, served: &Served) -> Option<Sha1Git> {
-    if !stack::is_used(git_dir).ok()? {
+    if !stack::is_used(git_dir, served).ok()? {
         return ref_files::follow(git_dir, b"HEAD", served).ok().flatten();
     }
-    let refs = stack::refs(git_dir).ok()?;
+    let refs = stack::refs(git_dir, served).ok()?;
     let mut name = b"HEAD".as_slice();
     for _ in 0..MAX_DEPTH {
         match refs.get(name)? {

@@ -96,8 +96,8 @@ impl Repository {
 
     /// Calls `each` with HEAD and every ref, until it says `false`. What is no ref is left out.
     pub fn refs(&self, each: &mut dyn FnMut(&[u8], RefTarget) -> bool) -> io::Result<()> {
-        if stack::is_used(&self.git_dir)? {
-            for (name, target) in stack::refs(&self.git_dir)? {
+        if stack::is_used(&self.git_dir, &self.served)? {
+            for (name, target) in stack::refs(&self.git_dir, &self.served)? {
                 if is_shown(&name, &target) && !each(&name, target) {
                     break;
                 }

@@ -1,13 +1,12 @@
 //! The refs of a repository that keeps them as reftables: the files of the stack, merged. Owns the reading
 //! of the files and its bounds; their format is `reftable`'s.
 
-use super::open::is_absence;
+use super::open::{self, Unopened, is_absence};
 use super::refs::RefTarget;
 use super::reftable::{self, ReftableError, Value};
-use rustix::fs::{CWD, Mode, OFlags};
+use super::served::Served;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,33 +30,36 @@ const OVERHEAD: usize = 64;
 const ROUNDS: u32 = 10;
 
 /// Whether the refs of the repository at `git_dir` are reftables.
-pub(super) fn is_used(git_dir: &Path) -> io::Result<bool> {
+pub(super) fn is_used(git_dir: &Path, served: &Served) -> io::Result<bool> {
     match git_dir.join("reftable").symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Ok(false),
         Err(error) if is_absence(&error) => return Ok(false),
         Err(error) => return Err(error),
     }
-    match read(&git_dir.join("HEAD"), PLACEHOLDER.len() as u64 + 2) {
+    match open::text(&git_dir.join("HEAD"), PLACEHOLDER.len() as u64 + 2, served) {
         Ok(head) => Ok(head.trim_ascii_end() == PLACEHOLDER),
-        Err(error) if is_absence(&error) || error.kind() == io::ErrorKind::InvalidData => Ok(false),
-        // A link, as HEAD was once.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(false),
-        Err(error) => Err(error),
+        // One that is longer says something else, and one that is a link, as HEAD was once, does too.
+        Err(Unopened::Absent | Unopened::Refused(_)) => Ok(false),
+        Err(Unopened::Failed(error)) => Err(error),
     }
 }
 
 /// All refs by name, `HEAD` and what else stands beside `refs/` among them.
-pub(super) fn refs(git_dir: &Path) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
+pub(super) fn refs(git_dir: &Path, served: &Served) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
     let path = git_dir.join(LIST);
-    settled(&path, || read(&path, MAX_LIST))
+    settled(&path, served, || open::text(&path, MAX_LIST, served).map_err(|unopened| lacking(&path, unopened)))
 }
 
 /// The refs of the tables that `list` names, asked again while git joins them.
-fn settled(path: &Path, mut list: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
+fn settled(
+    path: &Path,
+    served: &Served,
+    mut list: impl FnMut() -> io::Result<Vec<u8>>,
+) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
     let mut known = list()?;
     for _ in 0..ROUNDS {
-        match merged(path, &known, MAX_SIZE) {
+        match merged(path, &known, MAX_SIZE, served) {
             // Tables that were joined are gone, and another list names the one that they became.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let newer = list()?;
@@ -73,15 +75,15 @@ fn settled(path: &Path, mut list: impl FnMut() -> io::Result<Vec<u8>>) -> io::Re
 }
 
 /// The refs of these tables, whose records come to `left` bytes at most.
-fn merged(path: &Path, list: &[u8], mut left: usize) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
+fn merged(path: &Path, list: &[u8], mut left: usize, served: &Served) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
     let names = reftable::tables(list).map_err(|error| invalid(path, error))?;
     let mut refs: BTreeMap<Vec<u8>, Option<RefTarget>> = BTreeMap::new();
     // The newest first: what it says of a ref holds.
     for name in names.iter().rev() {
         let path = path.with_file_name(name);
-        let (file, size) = open(&path)?;
+        let (file, metadata) = open::file(&path, served).map_err(|unopened| lacking(&path, unopened))?;
         let read = |at, buf: &mut [u8]| Ok(file.read_exact_at(buf, at)?);
-        reftable::refs(size, read, |name, value| {
+        reftable::refs(metadata.len(), read, |name, value| {
             let (target, more) = match value {
                 Value::Deleted => (None, 0),
                 Value::Object(id) => (Some(RefTarget::Object(id)), 0),
@@ -130,34 +132,38 @@ fn invalid(path: &Path, error: ReftableError) -> io::Error {
     io::Error::new(kind, format!("{}: {error}", name.display()))
 }
 
-/// A regular file, and its size. Never waits, whatever has the name.
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "something of its refs is not a regular file"));
+/// A file of the stack that is not read is no absence of refs, whatever the reason.
+fn lacking(path: &Path, unopened: Unopened) -> io::Error {
+    let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+    match unopened {
+        Unopened::Absent => io::Error::new(io::ErrorKind::NotFound, format!("{}: it is not there", name.display())),
+        Unopened::Refused(reason) => {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", name.display()))
+        }
+        Unopened::Failed(error) => error,
     }
-    Ok((file, metadata.len()))
-}
-
-fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let (file, size) = open(path)?;
-    if size > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a list of its refs is too large"));
-    }
-    let mut text = Vec::new();
-    file.take(limit).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode};
     use std::fs;
 
     fn fixture() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reftable")
+    }
+
+    fn served(path: &Path) -> Served {
+        Served::new(vec![path.canonicalize().unwrap()])
+    }
+
+    fn refs(git_dir: &Path) -> io::Result<BTreeMap<Vec<u8>, RefTarget>> {
+        super::refs(git_dir, &served(git_dir))
+    }
+
+    fn is_used(git_dir: &Path) -> bool {
+        super::is_used(git_dir, &served(git_dir)).unwrap()
     }
 
     /// A copy of the fixture to be damaged.
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_git_wrote_is_read_as_git_reads_it() {
-        assert!(is_used(&fixture()).unwrap());
+        assert!(is_used(&fixture()));
         let shown = |(name, target): (&Vec<u8>, &RefTarget)| {
             let name = String::from_utf8(name.clone()).unwrap();
             match target {
@@ -214,7 +220,15 @@ mod tests {
             assert_eq!(refs(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData, "{name}");
             fs::remove_file(&path).unwrap();
             std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-            assert!(refs(folder.path()).is_err(), "{name}");
+            assert_eq!(refs(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData, "{name}");
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(fixture().join("reftable").join(name), &path).unwrap();
+            let error = refs(folder.path()).unwrap_err();
+            assert!(error.to_string().contains("outside of what is served"), "{error}");
+            fs::remove_file(&path).unwrap();
+            fs::write(folder.path().join("within"), &table).unwrap();
+            std::os::unix::fs::symlink(folder.path().join("within"), &path).unwrap();
+            assert_eq!(refs(folder.path()).unwrap(), all, "{name}");
         }
         let folder = copy();
         fs::write(folder.path().join(LIST), "../reftable/x.ref\n").unwrap();
@@ -222,7 +236,7 @@ mod tests {
         fs::write(folder.path().join(LIST), tables()).unwrap();
         assert_eq!(refs(folder.path()).unwrap(), all);
         fs::write(folder.path().join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        assert!(!is_used(folder.path()).unwrap(), "its refs are files");
+        assert!(!is_used(folder.path()), "its refs are files");
     }
 
     #[test]
@@ -252,11 +266,11 @@ mod tests {
         fs::rename(tables.join(first), tables.join("joined.ref")).unwrap();
         let newer = old.replace(first, "joined.ref");
         let mut lists = [old.clone(), newer].into_iter();
-        assert_eq!(settled(&path, || Ok(lists.next().unwrap().into_bytes())).unwrap(), all);
-        let same = settled(&path, || Ok(old.clone().into_bytes()));
+        assert_eq!(settled(&path, &served(folder.path()), || Ok(lists.next().unwrap().into_bytes())).unwrap(), all);
+        let same = settled(&path, &served(folder.path()), || Ok(old.clone().into_bytes()));
         assert_eq!(same.unwrap_err().kind(), io::ErrorKind::NotFound);
         let mut count = 0;
-        let never_the_same = settled(&path, || {
+        let never_the_same = settled(&path, &served(folder.path()), || {
             count += 1;
             Ok(format!("gone-{count}.ref\n").into_bytes())
         });
@@ -270,16 +284,16 @@ mod tests {
         let first = list.lines().next().unwrap();
         let target = |target: &RefTarget| if let RefTarget::Symbolic(to) = target { to.len() } else { 0 };
         let size: usize = refs_of(first).iter().map(|(name, to)| name.len() + target(to) + OVERHEAD).sum();
-        assert!(merged(&path, first.as_bytes(), size).is_ok());
-        let error = merged(&path, first.as_bytes(), size - 1).unwrap_err();
+        assert!(merged(&path, first.as_bytes(), size, &served(&fixture())).is_ok());
+        let error = merged(&path, first.as_bytes(), size - 1, &served(&fixture())).unwrap_err();
         assert!(error.to_string().contains("too many refs"), "{error}");
         // What is known already counts again: it takes time, if no memory.
         let twice = format!("{first}\n{first}\n");
-        assert!(merged(&path, twice.as_bytes(), 2 * size - 1).is_err());
-        assert_eq!(merged(&path, twice.as_bytes(), 2 * size).unwrap().len(), refs_of(first).len());
+        assert!(merged(&path, twice.as_bytes(), 2 * size - 1, &served(&fixture())).is_err());
+        assert_eq!(merged(&path, twice.as_bytes(), 2 * size, &served(&fixture())).unwrap().len(), refs_of(first).len());
     }
 
     fn refs_of(table: &str) -> Vec<(Vec<u8>, RefTarget)> {
-        merged(&fixture().join(LIST), table.as_bytes(), MAX_SIZE).unwrap().into_iter().collect()
+        merged(&fixture().join(LIST), table.as_bytes(), MAX_SIZE, &served(&fixture())).unwrap().into_iter().collect()
     }
 }
