@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, env = "LARDER_SERVER", value_name = "URL")]
     server: Option<String>,
     /// File to keep the bundle in, in the format that its name ends in; - is standard output [default:
-    /// swh_1_dir_ID.tar.gz, none with --extract]
+    /// the name that ?filename= of the URL says, else swh_1_dir_ID.tar.gz; none with --extract]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Format of the bundle
@@ -112,7 +112,7 @@ pub(super) fn run(configured: Option<String>, args: &Args) -> anyhow::Result<Exi
         (Some(aside), _) => Some(aside.path().join(target.key().file_name())),
         (None, Some(output)) => Some(output.clone()),
         (None, None) if args.extract.is_some() => None,
-        (None, None) => Some(PathBuf::from(target.key().file_name())),
+        (None, None) => Some(PathBuf::from(target.file_name())),
     };
     let order = Order { target, file, folder: args.extract.clone(), verify: !args.no_verify, patience };
     let got = runtime.block_on(async {

@@ -327,7 +327,7 @@ fn parse_bundle(text: &str) -> Result<BundleKey, ParseError> {
 
 /// The format that the name of a bundle, or its URL, says; none where its kind's default is meant.
 fn format_said(text: &str) -> Option<Format> {
-    let name = text.rsplit_once("/vault/").map_or(text, |(_, name)| name);
+    let name = text.rsplit_once("/vault/").map_or(text, |(_, name)| name.split('?').next().unwrap_or_default());
     BundleKey::from_name(name).ok().filter(|(_, says_format)| *says_format).map(|(key, _)| key.format())
 }
 
@@ -359,6 +359,7 @@ mod tests {
             (format!("https://example.org/vault/snapshot/{id}.git.tar"), Some(Format::GitTar)),
             (format!("directory/{id}"), None),
             (format!("https://example.org/vault/directory/{id}"), None),
+            (format!("https://example.org/vault/directory/{id}.zip?filename=x.zip"), Some(Format::Zip)),
             (format!("swh:1:dir:{id}"), None),
             (format!("swh:1:dir:{id};path=/a.zip"), None),
             (format!("swh:1:rev:{id}.zip;path=/a"), Some(Format::Zip)),

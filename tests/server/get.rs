@@ -83,6 +83,22 @@ fn every_kind_is_cooked_followed_got_and_verified_with_and_without_nginx() {
 }
 
 #[test]
+fn a_name_that_the_url_says_is_that_of_the_file() {
+    let (fixture, data, folder) = (fixture("plain"), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let server = Server::start(data.path(), &[&fixture.path], &[]);
+    let id = any(&fixture, ObjectKind::Directory);
+    let url = format!("http://{}/vault/directory/{}.zip", server.address, id.id);
+    let (code, output) = run(&[&format!("{url}?filename=plain-1.0.zip")], folder.path());
+    assert_eq!(code, 0, "{output:?}");
+    assert_eq!(names(folder.path()), ["plain-1.0.zip"]);
+    let (code, output) = run(&[&format!("{url}?filename=../x.zip")], folder.path());
+    assert_eq!(code, 2, "{output:?}");
+    // What -o says goes before it.
+    assert_eq!(run(&[&format!("{url}?filename=plain-2.0.zip"), "-o", "other.zip"], folder.path()).0, 0);
+    assert_eq!(names(folder.path()), ["other.zip", "plain-1.0.zip"]);
+}
+
+#[test]
 fn a_certificate_that_nobody_vouches_for_is_refused() {
     let site = Site::open("larder.conf", &[], |_| {});
     let url = format!("https://{}/vault/directory/{}", site.tls, any(&fixture("plain"), ObjectKind::Directory).id);
