@@ -25,7 +25,8 @@ pub(super) struct Args {
     /// At most this many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// One JSON object a line, with the fields of the status body
+    /// One JSON object a line, with the fields of the status body; its links begin with the public_url of these
+    /// settings, or http:// and what they listen on
     #[arg(long)]
     json: bool,
 }

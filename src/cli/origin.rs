@@ -53,7 +53,8 @@ enum Command {
     },
     /// List the origins known: those mirrored, and the repositories under --git
     List {
-        /// One JSON object a line, as at /origins
+        /// One JSON object a line, as at /origins; its links begin with the public_url of these settings, or
+        /// http:// and what they listen on
         #[arg(long)]
         json: bool,
     },
