@@ -119,7 +119,13 @@ pub enum AnswerError {
     Catalogue(#[from] CatalogueError),
     /// The store could not be asked.
     #[error("cannot look into the store: {0}")]
-    Store(#[from] io::Error),
+    Store(io::Error),
+}
+
+impl From<io::Error> for AnswerError {
+    fn from(error: io::Error) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// What is said of a task.

@@ -80,6 +80,6 @@ pub(super) fn prepare_writer(writer: &Connection) -> rusqlite::Result<()> {
     writer.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
 }
 
-pub(super) fn sqlite(action: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
-    CatalogueError::Sqlite { action, path: path.to_owned(), source }
+pub(super) fn sqlite(action: &'static str, path: &Path, cause: rusqlite::Error) -> CatalogueError {
+    CatalogueError::Sqlite { action, path: path.to_owned(), cause }
 }

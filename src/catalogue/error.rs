@@ -3,10 +3,11 @@
 use super::file::Loss;
 use rusqlite::ErrorCode;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the catalogue cannot be opened or could not do what was asked. For the operator: holds
-/// paths and SQLite's words.
+/// paths and SQLite's words. What one says of its cause is all: none has a `source`, for who prints a chain of
+/// causes would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// There is none.
@@ -78,24 +79,24 @@ pub enum CatalogueError {
     #[error("the catalogue was opened for reading only")]
     ReadOnly,
     /// The file cannot be reached, made or locked.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}: {cause}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
         /// To what.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// SQLite could not.
-    #[error("{action} in {}: {source}", path.display())]
+    #[error("{action} in {}: {}", path.display(), words(cause, path))]
     Sqlite {
         /// What was being done.
         action: &'static str,
         /// The catalogue.
         path: PathBuf,
         /// Why not.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// A row says what no row should.
     #[error("{action} in {}: {what}", path.display())]
@@ -108,12 +109,12 @@ pub enum CatalogueError {
         what: &'static str,
     },
     /// What the caller does to the files inside the transaction failed; nothing was changed here.
-    #[error("{action}: {source}")]
+    #[error("{action}: {cause}")]
     Files {
         /// What was being done.
         action: &'static str,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -122,12 +123,12 @@ impl CatalogueError {
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         match self {
-            Self::Sqlite { source, .. } => {
+            Self::Sqlite { cause, .. } => {
                 // The second: the index of the log could not grow.
-                source.sqlite_error_code() == Some(ErrorCode::DiskFull)
-                    || source.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+                cause.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                    || cause.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
             }
-            Self::Io { source, .. } | Self::Files { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Io { cause, .. } | Self::Files { cause, .. } => cause.kind() == io::ErrorKind::StorageFull,
             Self::Absent { .. }
             | Self::Foreign { .. }
             | Self::Version { .. }
@@ -148,6 +149,12 @@ impl CatalogueError {
     }
 }
 
+/// SQLite's words, without the path, which is said before them.
+fn words(cause: &rusqlite::Error, path: &Path) -> String {
+    let words = cause.to_string();
+    words.strip_suffix(&format!(": {}", path.display())).map(str::to_owned).unwrap_or(words)
+}
+
 /// What goes wrong inside a transaction, before it is known which one it was.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -159,14 +166,14 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn during(self, action: &'static str, path: &std::path::Path) -> CatalogueError {
+    pub(super) fn during(self, action: &'static str, path: &Path) -> CatalogueError {
         match self {
             Self::Sql(source) if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                 CatalogueError::Busy { action, path: path.to_owned() }
             }
             Self::Busy => CatalogueError::Busy { action, path: path.to_owned() },
-            Self::Sql(source) => CatalogueError::Sqlite { action, path: path.to_owned(), source },
-            Self::Files(source) => CatalogueError::Files { action, source },
+            Self::Sql(cause) => CatalogueError::Sqlite { action, path: path.to_owned(), cause },
+            Self::Files(cause) => CatalogueError::Files { action, cause },
             Self::Row(what) => CatalogueError::Row { action, path: path.to_owned(), what },
         }
     }

@@ -139,7 +139,7 @@ impl Catalogue {
         let Some(watched) = &self.shared.watched else { return Ok(()) };
         let path = &self.shared.path;
         let action = "look at";
-        match watched.look().map_err(|source| CatalogueError::Io { action, path: path.clone(), source })? {
+        match watched.look().map_err(|cause| CatalogueError::Io { action, path: path.clone(), cause })? {
             None => Ok(()),
             Some(loss) => Err(CatalogueError::Lost { path: path.clone(), loss }),
         }

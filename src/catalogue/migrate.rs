@@ -347,8 +347,8 @@ fn network(magic: u32) -> Option<&'static str> {
     NETWORK.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> CatalogueError {
-    CatalogueError::Io { action, path: path.to_owned(), source }
+fn failed(action: &'static str, path: &Path, cause: io::Error) -> CatalogueError {
+    CatalogueError::Io { action, path: path.to_owned(), cause }
 }
 
 #[cfg(test)]

@@ -124,10 +124,10 @@ impl Catalogue {
         let opened = migrate::open(path, access)?;
         let watched = match opened.writer {
             None => None,
-            Some(_) => Some(Watched::new(&opened.path).map_err(|source| CatalogueError::Io {
+            Some(_) => Some(Watched::new(&opened.path).map_err(|cause| CatalogueError::Io {
                 action: "look at",
                 path: opened.path.clone(),
-                source,
+                cause,
             })?),
         };
         Ok(Self::of(opened, watched))

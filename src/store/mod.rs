@@ -256,14 +256,14 @@ pub enum StoreError {
         command: String,
     },
     /// A folder cannot be made, opened or given its mode.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}: {cause}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
         /// To what.
         path: PathBuf,
-        /// Why not.
-        source: io::Error,
+        /// Why not. Said above, and so no `source`: who prints a chain of causes would say it twice.
+        cause: io::Error,
     },
     /// This process's own folder cannot be made; the text holds the path.
     #[error(transparent)]
@@ -271,8 +271,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io { action, path: path.to_owned(), source: source.into() }
+    fn io(action: &'static str, path: &Path, cause: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.to_owned(), cause: cause.into() }
     }
 }
 

@@ -11,6 +11,7 @@ mod archive_git;
 mod archive_hostile;
 mod catalogue;
 mod catalogue_model;
+mod errors;
 mod fixtures;
 mod format;
 mod fuzz;

@@ -35,3 +35,4 @@ mod trouble;
 mod untrusted;
 mod vault;
 mod verify_cli;
+mod words;

@@ -37,7 +37,7 @@ impl Found {
 /// the folder is not there (yet).
 pub(super) fn list(path: &Path) -> Result<Vec<Found>, LogError> {
     let (folder, name) = (folder(path), path.file_name().unwrap_or_default());
-    let fault = |source| LogError::Io { action: "list", path: folder.to_owned(), source };
+    let fault = |cause| LogError::Io { action: "list", path: folder.to_owned(), cause };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,7 +78,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens what was found. `None` when it is gone, or its first line has no end yet.
     pub(super) fn open(found: &Found) -> Result<Option<Self>, LogError> {
-        let fault = |source| LogError::Io { action: "read", path: found.path.clone(), source };
+        let fault = |cause| LogError::Io { action: "read", path: found.path.clone(), cause };
         // Not to wait for a writer, should it have become a pipe.
         let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
         let file = match File::options().read(true).custom_flags(nonblock).open(&found.path) {
@@ -144,8 +144,8 @@ impl Opened {
         Ok(Lines::new(input, offset, last != [b'\n']))
     }
 
-    pub(super) fn fault(&self, source: io::Error) -> LogError {
-        LogError::Io { action: "read", path: self.path.clone(), source }
+    pub(super) fn fault(&self, cause: io::Error) -> LogError {
+        LogError::Io { action: "read", path: self.path.clone(), cause }
     }
 }
 

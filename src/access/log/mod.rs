@@ -86,14 +86,14 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// A file or folder could not be opened, read or locked.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
         /// To what.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What was read could not be written down; it is read again.
     #[error(transparent)]
@@ -144,7 +144,7 @@ impl Follower {
     /// `None` when another process holds the lock.
     fn try_new(log: &Log, catalogue: &Catalogue) -> Result<Option<Self>, LogError> {
         let alone = alone(&log.data, Duty::Following);
-        let alone = alone.map_err(|source| LogError::Io { action: "begin to read", path: log.path.clone(), source })?;
+        let alone = alone.map_err(|cause| LogError::Io { action: "begin to read", path: log.path.clone(), cause })?;
         let Some(alone) = alone else { return Ok(None) };
         Ok(Some(Self {
             log: log.clone(),
@@ -251,7 +251,7 @@ impl Follower {
         }
         let mut lines = match opened.lines(position.offset) {
             Ok(lines) => lines,
-            Err(LogError::Io { source, .. }) if opened.is_packed() && file::is_cut_short(&source) => return Ok(true),
+            Err(LogError::Io { cause, .. }) if opened.is_packed() && file::is_cut_short(&cause) => return Ok(true),
             Err(error) => return Err(error),
         };
         loop {
