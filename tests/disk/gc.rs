@@ -10,11 +10,9 @@ use crate::common::disk::{Mount, fill_up, skipped};
 use crate::common::kitchenware::{Menu, Random, all_is_well, all_served_are_right, faults, menu};
 use crate::common::process::Start as _;
 use crate::common::server::Server;
-use larder::bundles::Bundles;
 use larder::catalogue::{Access, Catalogue};
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,7 +38,7 @@ fn gc(data: &Path, flags: &[&str]) -> (i32, Value) {
 
 /// A store of `count` bundles that were last used a day ago and before, an hour apart, in order of
 /// their keys.
-fn aged(folder: &Path, data: &Path, count: u32) -> (Menu, Server) {
+pub(crate) fn aged(folder: &Path, data: &Path, count: u32) -> (Menu, Server) {
     let menu = menu(folder, count, 100_000);
     let server = Server::start(data, &[folder], &FREE);
     for key in menu.keys() {
@@ -131,45 +129,6 @@ fn names_of_one_file_go_together_and_a_pin_on_one_holds_all() {
     for key in [directory, &revision] {
         assert_eq!(server.get(&format!("/vault/{key}")).status, 404);
     }
-}
-
-#[test]
-fn where_the_catalogue_has_no_room_to_forget_files_they_are_deleted_first() {
-    use larder::gc::{self, Limits};
-    use larder::limits::{MinFree, Policy, RoomLimits};
-    use larder::store::Store;
-    use larder::time::Timestamp;
-
-    let (folder, disk) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let Some(_mount) = Mount::tmpfs(disk.path(), "24m") else { return skipped() };
-    let data = disk.path().join("data");
-    let (menu, server) = aged(folder.path(), &data, 4);
-    assert!(server.terminate().success());
-    let catalogue = Catalogue::open(&data.join("catalogue.db"), Access::Write).unwrap();
-    let store = Store::open(&data).unwrap();
-    // So that the log has to grow for the next commit.
-    let sql = rusqlite::Connection::open(data.join("catalogue.db")).unwrap();
-    let busy: i64 = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
-    assert_eq!(busy, 0);
-    fill_up(&disk.path().join("filler"), disk.path());
-    // And what is left besides, page by page.
-    let mut rest = File::create(disk.path().join("rest")).unwrap();
-    while rest.write_all(&[1; 512]).is_ok() {}
-    assert!(sql.execute("UPDATE totals SET files = files + 1", []).is_err(), "there is no room to write");
-
-    let room =
-        RoomLimits { max_size: Some(0), min_free: MinFree::Bytes(0), grace: Duration::ZERO, policy: Policy::Lru };
-    let now = catalogue.moment(Timestamp::now()).unwrap();
-    let bundles = Bundles::new(store.clone(), catalogue.clone());
-    let stock = gc::stock(&bundles).unwrap();
-    let plan =
-        gc::plan(gc::candidates(&catalogue, Policy::Lru), &stock, &Limits { room, max_idle: None }, now).unwrap();
-    let removed = gc::run(&plan, &bundles, |_, _| ()).unwrap();
-    assert_eq!((removed.files, removed.names, removed.passed_over), (4, 4, 0));
-    assert!(menu.keys().all(|key| store.get(&key.parse().unwrap()).unwrap().is_none()));
-    assert_eq!(catalogue.totals().unwrap().files, 0);
-    drop((store, catalogue, bundles, sql));
-    all_is_well(&data);
 }
 
 #[test]

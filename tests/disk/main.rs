@@ -7,3 +7,4 @@ mod common;
 
 mod full;
 mod gc;
+mod no_room;
