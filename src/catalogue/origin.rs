@@ -114,13 +114,11 @@ impl Catalogue {
         })
     }
 
-    /// How many origins and how many snapshots there are, without counting them: of origins about, for some may have
-    /// been forgotten.
-    pub fn numbers(&self) -> Result<(u64, u64), CatalogueError> {
+    /// About how many origins there are, without counting them: some may have been forgotten.
+    pub fn number_of_origins(&self) -> Result<u64, CatalogueError> {
         self.read("count origins", |connection| {
-            let last = |sql| Ok::<u64, Fault>(first(connection, sql, [], |row| unsigned(row, 0))?.unwrap_or(0));
-            let origins = last("SELECT id FROM origin ORDER BY id DESC LIMIT 1")?;
-            Ok((origins, last("SELECT rowid FROM snapshot ORDER BY rowid DESC LIMIT 1")?))
+            let last = "SELECT id FROM origin ORDER BY id DESC LIMIT 1";
+            Ok(first(connection, last, [], |row| unsigned(row, 0))?.unwrap_or(0))
         })
     }
 

@@ -148,7 +148,7 @@ pub struct Raw {
     /// Most bytes on disk of what those vaults gave [default: 16GiB]
     #[arg(long, env = "LARDER_UPSTREAM_MAX_SIZE", global = true, value_name = "SIZE")]
     pub upstream_max_size: Option<ByteSize>,
-    /// How long a vault is waited for [default: 1d]
+    /// How long a vault is waited for [default: 1day]
     #[arg(long, env = "LARDER_UPSTREAM_TIMEOUT", global = true, value_name = "TIME")]
     pub upstream_timeout: Option<Span>,
     /// Things asked of those vaults at once [default: 4]
