@@ -391,6 +391,30 @@ fn killed_while_a_vault_cooks_and_gives_every_order_ends() {
     assert_eq!(code, 0, "seed {seed}: {said}");
 }
 
+#[test]
+fn a_page_of_what_only_a_vault_has_offers_to_order_it_and_says_what_came_of_it() {
+    let (fixture, repository) = repository();
+    let vault = Vault::start(repository, Habits::default());
+    let larder = Larder::start(&vault.settings());
+    let page = |path: &str| {
+        let answer = larder.server.send("GET", path, &[("Accept", "text/html")]);
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    let here = format!("/browse/swh:1:dir:{}", fixture.id("root").id);
+    let (status, text) = page(&here);
+    assert!(status == 200 && text.contains("other vaults are asked") && text.contains("<form"), "{text}");
+    assert!(vault.asked().is_empty(), "to look asks nobody");
+    assert_eq!(larder.server.post(&format!("{here}?format=zip")).status, 303);
+    assert_eq!(larder.server.settled(&format!("directory/{}.zip", fixture.id("root").id))["status"], "done");
+    let (status, text) = page(&here);
+    assert!(status == 200 && text.contains("run") && !text.contains("other vaults"), "{text}");
+    let nowhere = "/browse/swh:1:dir:0123456789012345678901234567890123456789";
+    assert_eq!(larder.server.post(&format!("{nowhere}?format=zip")).status, 303);
+    larder.server.settled("directory/0123456789012345678901234567890123456789.zip");
+    let (status, text) = page(&format!("{nowhere}?format=zip"));
+    assert!(status == 200 && text.contains("and no upstream"), "{text}");
+}
+
 /// A larder on a port that is known before it starts.
 fn at(port: u16, data: &Path, settings: &str) -> Server {
     let config = data.join("larder.toml");

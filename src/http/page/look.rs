@@ -28,11 +28,30 @@ pub(super) struct Object {
 
 /// What it is.
 pub(super) enum What {
-    Content { size: u64, bytes: Option<Vec<u8>> },
-    Directory { entries: Vec<Entry>, count: usize, is_cut: bool },
-    Revision { content: Vec<u8>, directory: Option<Sha1Git>, parents: Vec<Sha1Git> },
-    Release { content: Vec<u8>, target: Option<Swhid> },
-    Snapshot { branches: Vec<(Vec<u8>, Target)>, count: usize },
+    Content {
+        size: u64,
+        bytes: Option<Vec<u8>>,
+    },
+    Directory {
+        entries: Vec<Entry>,
+        count: usize,
+        is_cut: bool,
+    },
+    Revision {
+        content: Vec<u8>,
+        directory: Option<Sha1Git>,
+        parents: Vec<Sha1Git>,
+    },
+    Release {
+        content: Vec<u8>,
+        target: Option<Swhid>,
+    },
+    Snapshot {
+        branches: Vec<(Vec<u8>, Target)>,
+        count: usize,
+    },
+    /// It is not here, and upstreams are asked for it when a bundle is ordered.
+    Elsewhere,
 }
 
 /// An entry of a directory.
@@ -64,7 +83,7 @@ pub(super) enum Absent {
 pub(super) fn object(orders: &Orders, place: &Place) -> Result<Result<Object, Absent>, OrderError> {
     let Swhid { kind, id } = place.swhid;
     match kind_of(orders, &id)? {
-        None => return Ok(Err(Absent::Nowhere)),
+        None => return elsewhere(orders, place),
         Some(is) if is != kind => return Ok(Err(Absent::Other(is))),
         Some(_) => {}
     }
@@ -80,10 +99,26 @@ pub(super) fn object(orders: &Orders, place: &Place) -> Result<Result<Object, Ab
         ObjectKind::Revision | ObjectKind::Release => written(orders.archive().reader().as_mut(), &id)?,
     };
     let Some(what) = what else { return Ok(Err(Absent::Nowhere)) };
+    Ok(Ok(Object { what, offers: offers(orders, place)?, branches: branches_to(orders, place)? }))
+}
+
+/// What is in no archive here: upstreams may have it, where there are some.
+fn elsewhere(orders: &Orders, place: &Place) -> Result<Result<Object, Absent>, OrderError> {
+    let offers = offers(orders, place)?;
+    let may_come = |offer: &Offer| orders.remote().is_some_and(|remote| remote.accepts(&offer.key).is_some());
+    // One that has failed a moment ago says why.
+    if offers.iter().any(|offer| may_come(offer) || offer.bundle.is_some()) {
+        return Ok(Ok(Object { what: What::Elsewhere, offers, branches: Vec::new() }));
+    }
+    Ok(Err(Absent::Nowhere))
+}
+
+/// The bundles of the object, one a format.
+fn offers(orders: &Orders, place: &Place) -> Result<Vec<Offer>, OrderError> {
+    let Swhid { kind, id } = place.swhid;
     let formats = Format::ALL.into_iter().filter(|format| format.is_of(kind));
     let keys = formats.filter_map(|format| BundleKey::new(kind, id, format).ok());
-    let offers = keys.map(|key| offer(orders, key)).collect::<Result<_, _>>()?;
-    Ok(Ok(Object { what, offers, branches: branches_to(orders, place)? }))
+    keys.map(|key| offer(orders, key)).collect()
 }
 
 /// What there is of a bundle.
@@ -160,7 +195,7 @@ impl What {
     pub(super) fn described(&self) -> Option<Described<'_>> {
         match self {
             Self::Revision { content, .. } | Self::Release { content, .. } => Some(Described::new(content)),
-            Self::Content { .. } | Self::Directory { .. } | Self::Snapshot { .. } => None,
+            Self::Content { .. } | Self::Directory { .. } | Self::Snapshot { .. } | Self::Elsewhere => None,
         }
     }
 }

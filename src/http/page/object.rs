@@ -65,6 +65,7 @@ pub(super) fn title(place: &Place, what: &What) -> String {
         What::Revision { .. } => what.described().map(|described| text::subject(described.message)),
         What::Release { .. } => what.described().and_then(|described| described.value("tag")).map(text::name),
         What::Content { .. } | What::Directory { .. } => last.map(|name| text::name(name.as_bytes())),
+        What::Elsewhere => None,
         What::Snapshot { .. } => place.origin.as_deref().map(|origin| text::name(origin.as_bytes())),
     };
     own.filter(|own| !own.is_empty()).unwrap_or_else(|| place.swhid.id.to_string()[..12].to_owned())
@@ -97,7 +98,7 @@ fn facts(root: &str, place: &Place, object: &Object) -> Markup {
                 dt { "Tags" }
                 dd { (link(target.kind, target.id)) }
             }
-            What::Release { target: None, .. } => {}
+            What::Release { target: None, .. } | What::Elsewhere => {}
             What::Content { size, .. } => {
                 dt { "Size" }
                 dd { (text::size(*size)) }
@@ -117,7 +118,12 @@ fn facts(root: &str, place: &Place, object: &Object) -> Markup {
                 " in " (link(anchor.kind, anchor.id))
             } }
         }
-        (known_from(place, object))
+        @if matches!(object.what, What::Elsewhere) {
+            dt { "Known from" }
+            dd { "no repository here; other vaults are asked when a file is ordered" }
+        } @else {
+            (known_from(place, object))
+        }
     }
 }
 
@@ -204,7 +210,7 @@ fn inside(root: &str, place: &Place, what: &What) -> Markup {
                 (pager(root, place, *count))
             }
         },
-        What::Revision { .. } | What::Release { .. } => html! {},
+        What::Revision { .. } | What::Release { .. } | What::Elsewhere => html! {},
     }
 }
 
