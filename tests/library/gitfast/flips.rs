@@ -1,7 +1,7 @@
 //! A byte that changes anywhere is noticed.
 
 use super::workshop::{PEOPLE, PLAIN, Refs, Workshop, cooked, main_of, refs_of, stream};
-use flate2::{Compress, Compression, FlushCompress};
+use larder::cook::deflate::{Deflater, End, Level};
 use larder::verify::{History, VerifyError, gitfast};
 use tempfile::TempDir;
 
@@ -26,9 +26,9 @@ fn bundles() -> [(Vec<u8>, Refs); 2] {
 
 /// A gzip member as a bundle's, of any stream.
 pub(super) fn deflated(stream: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(2 * stream.len() + 1000);
-    if !stream.is_empty() {
-        Compress::new(Compression::new(6), false).compress_vec(stream, &mut body, FlushCompress::Full).unwrap();
+    let (mut body, mut deflater) = (Vec::new(), Deflater::new(Level::Gzip));
+    for unit in stream.chunks(1 << 20) {
+        deflater.deflate(unit, End::Flush, &mut body).unwrap();
     }
     body.extend_from_slice(&[3, 0]);
     let length = u32::try_from(stream.len()).unwrap();
