@@ -1,4 +1,4 @@
--- The whole schema of larder's catalogue, version 3 (PRAGMA user_version; PRAGMA application_id is
+-- The whole schema of larder's catalogue, version 4 (PRAGMA user_version; PRAGMA application_id is
 -- 1818325604, "lard"). Read it with: sqlite3 -readonly <data>/catalogue.db .schema
 --
 -- Units: times are milliseconds since 1970-01-01T00:00:00Z and never go below `clock.newest`;
@@ -98,6 +98,24 @@ CREATE INDEX bundle_by_file ON bundle (file) WHERE file IS NOT NULL;
 CREATE INDEX bundle_done ON bundle (kind, sha1git, format) WHERE status = 2;
 -- What failed for a block, and is forgotten when one is lifted.
 CREATE INDEX bundle_blocked ON bundle (failure) WHERE failure = 'blocked';
+
+-- Where the segments of the flat bundles lie that are in the store, so that a cook takes those that
+-- another has made (docs/format.md, "What bundles share"). Of a segment of over a mebibyte each unit
+-- has a row; of the members of a zip, those that lie between two cuts. A row is a hint and never more:
+-- what is copied is compared with its checksum. It goes with its file, and stands for at least 2 KiB
+-- of it, of which no other row does: so the store bounds the rows.
+CREATE TABLE segment (
+    key       BLOB    PRIMARY KEY CHECK (length(key) = 20), -- of its members, its format and that's version
+    file      INTEGER NOT NULL REFERENCES file (id) ON DELETE CASCADE,
+    start     INTEGER NOT NULL CHECK (start >= 0),        -- where it begins in the file
+    packed    INTEGER NOT NULL CHECK (packed > 0),        -- its bytes there
+    length    INTEGER NOT NULL CHECK (length > 0),        -- and in a tar
+    crc       INTEGER NOT NULL,                           -- CRC-32 of those, where the format has one; else 0
+    checksum  BLOB    NOT NULL CHECK (length(checksum) = 16) -- BLAKE3 of all of that but where it lies
+) STRICT, WITHOUT ROWID;
+
+-- What goes with a file.
+CREATE INDEX segment_by_file ON segment (file);
 
 -- The queue: one row for each cook that is waiting or running, gone when it ends.
 --

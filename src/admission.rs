@@ -240,7 +240,7 @@ mod tests {
             catalogue.order(&key, then, 9, Duration::ZERO).unwrap();
             let claim = catalogue.claim("p", then).unwrap().unwrap();
             let (facts, remarks) = (sealed.facts(), Remarks::default());
-            let cooked = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
+            let cooked = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true, segments: &[] };
             bundles.publish(claim, sealed, &cooked, then).unwrap();
         }
         Arc::new(Room::new(bundles, all()))

@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms | rule |
 //! |---|---|---|
-//! | 0 | `address` `chance` `digest` `time` `key` `bundle` `task` `limits` `escaped` | plain data |
+//! | 0 | `address` `chance` `digest` `time` `key` `bundle` `segment` `task` `limits` `escaped` | plain data |
 //! | 1 | `metrics` `archive::{object, snapshot}` `archive::git::reftable` `archiver::{media, pattern, region::settings, request, settings, source, structure, template, tree}` `cook::{deflate, gzip, join, tarball, zip, zstandard}` `store::layout` `upstream::settings` `http::{etag, conditional, range}` | pure: no I/O |
 //! | 1 | `dir` `members` | files for all above: folders by handle; who is alive, who is alone |
 //! | 2 | `archive` `store` `catalogue` `checksums` | blocking I/O; each ignorant of the others |
@@ -52,6 +52,7 @@ pub mod limits;
 pub mod members;
 pub mod metrics;
 pub mod origins;
+pub mod segment;
 pub mod store;
 pub mod sweep;
 pub mod task;

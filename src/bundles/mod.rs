@@ -174,7 +174,7 @@ mod tests {
         draft.write_all(b"bytes").unwrap();
         let sealed = draft.seal().unwrap();
         let (facts, remarks) = (sealed.facts(), Remarks::default());
-        let finishing = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true };
+        let finishing = Finishing { facts, remarks: &remarks, took: Duration::ZERO, met: &|_| true, segments: &[] };
         let (_, names) = bundles.publish(claim, sealed, &finishing, NOW).unwrap();
         assert_eq!(names, [key]);
         key

@@ -200,7 +200,7 @@ mod tests {
         let directory = ordered(&catalogue);
         let met = |id: &Sha1Git| *id == swhid(1).id;
         let remarks = Remarks::default();
-        let finishing = Finishing { facts: FACTS, remarks: &remarks, took: Duration::ZERO, met: &met };
+        let finishing = Finishing { facts: FACTS, remarks: &remarks, took: Duration::ZERO, met: &met, segments: &[] };
         let refuse = |_: &[BundleKey]| panic!("published");
         let again = |claim: Claim| {
             catalogue.give_back(claim).unwrap();

@@ -137,6 +137,11 @@ impl Catalogue {
         inflation: Option<f64>,
         mut withdraw: impl FnMut(&BundleKey) -> io::Result<()>,
     ) -> Result<Collected, CatalogueError> {
+        match self.thin_segments(files) {
+            // Then what follows may still make room, or says that there is none.
+            Err(error) if error.is_storage_full() => {}
+            thinned => thinned?,
+        }
         self.write("collect bundles", |transaction| {
             let (mut collected, mut unused) = (Collected::default(), 0_u64);
             for &file in files {

@@ -10,9 +10,10 @@ use super::clock;
 use super::error::Fault;
 use super::queue::{back_off, dequeue, enqueue, is_mine, requeue, set_status, waiters};
 use super::row::{execute, first, insert, key_params, signed};
-use super::{Catalogue, CatalogueError, Claim};
+use super::{Catalogue, CatalogueError, Claim, segment};
 use crate::bundle::{Failure, FileFacts, Remarks, Status};
 use crate::key::{BundleKey, Sha1Git};
+use crate::segment::Written;
 use crate::time::Timestamp;
 use rusqlite::Connection;
 use std::io;
@@ -34,6 +35,8 @@ pub struct Finishing<'a> {
     pub took: Duration,
     /// Whether the cook may have read an object; the bundle's own counts as read.
     pub met: &'a dyn Fn(&Sha1Git) -> bool,
+    /// The segments of the draft, in order, where it has any that others may copy.
+    pub segments: &'a [Written],
 }
 
 /// What became of a finished cook.
@@ -120,7 +123,8 @@ impl Catalogue {
         now: Timestamp,
         publish: impl FnOnce(&[BundleKey]) -> io::Result<()>,
     ) -> Result<Finished, CatalogueError> {
-        self.finish_cook(claim, &Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true }, now, publish)
+        let finishing = Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true, segments: &[] };
+        self.finish_cook(claim, &finishing, now, publish)
     }
 
     /// Ends a cook whose draft is whole: `publish` gives the file its names, this bundle's and those
@@ -148,6 +152,7 @@ impl Catalogue {
             let file = add_file(transaction, &finishing.facts, finishing.took, now)?;
             done(transaction, &claim, &names, file, now)?;
             remark(transaction, &names, finishing.remarks)?;
+            segment::keep(transaction, file, finishing.segments, now)?;
             // Last: whatever SQLite finds wrong is found before anything is published.
             publish(&names).map_err(Fault::Files)?;
             Ok(Finished::Done)

@@ -46,6 +46,7 @@ mod plan;
 mod pool;
 mod queue;
 mod row;
+mod segment;
 mod snapshot;
 mod totals;
 mod upgrade;

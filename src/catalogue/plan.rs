@@ -60,6 +60,7 @@ mod tests {
             "UPDATE totals SET files = files + 1 WHERE one = 1",
             // What foreign keys look for.
             "SELECT 1 FROM bundle WHERE file = ?1",
+            "DELETE FROM segment WHERE file = ?1",
             "SELECT 1 FROM cook WHERE root = ?1",
             "SELECT 1 FROM cook WHERE kind = ?1 AND sha1git = ?2 AND format = ?3",
         ] {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What leads from each version to the next: `(from, SQL)`, in order. Never changed once released.
-pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS), (2, EVICTED)];
+pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS), (2, EVICTED), (3, SEGMENTS)];
 
 /// Origins that are visited with a secret.
 const CREDENTIALS: &str = "\
@@ -31,6 +31,19 @@ CREATE TABLE evicted (
     unused  INTEGER NOT NULL CHECK (unused >= 0)           -- seconds since each was last used, summed up
 ) STRICT;
 INSERT INTO evicted VALUES (1, 0, 0, 0);";
+
+/// Where the segments of flat bundles lie.
+const SEGMENTS: &str = "\
+CREATE TABLE segment (
+    key       BLOB    PRIMARY KEY CHECK (length(key) = 20), -- of its members, its format and that's version
+    file      INTEGER NOT NULL REFERENCES file (id) ON DELETE CASCADE,
+    start     INTEGER NOT NULL CHECK (start >= 0),        -- where it begins in the file
+    packed    INTEGER NOT NULL CHECK (packed > 0),        -- its bytes there
+    length    INTEGER NOT NULL CHECK (length > 0),        -- and in a tar
+    crc       INTEGER NOT NULL,                           -- CRC-32 of those, where the format has one; else 0
+    checksum  BLOB    NOT NULL CHECK (length(checksum) = 16) -- BLAKE3 of all of that but where it lies
+) STRICT, WITHOUT ROWID;
+CREATE INDEX segment_by_file ON segment (file);";
 
 /// Applies the steps from `from` to `to`. The lock is held alone.
 pub(super) fn upgrade(

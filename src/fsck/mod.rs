@@ -44,6 +44,7 @@ mod ground;
 mod mend;
 mod merge;
 mod report;
+mod segments;
 mod shard;
 
 pub use crate::bundles::Error;
@@ -106,6 +107,7 @@ pub fn check(
             }
         }
     }
+    check.segments()?;
     check.sums()?;
     check.old_quarantine()?;
     Ok(check.report)
@@ -196,7 +198,7 @@ mod tests {
             let blake3 = *blake3::hash(bytes).as_bytes();
             let facts = crate::bundle::FileFacts { size: bytes.len() as u64, allocated: 4096, blake3 };
             let (remarks, took) = (crate::bundle::Remarks::default(), Duration::ZERO);
-            let cooked = crate::catalogue::Finishing { facts, remarks: &remarks, took, met: &|_| true };
+            let cooked = crate::catalogue::Finishing { facts, remarks: &remarks, took, met: &|_| true, segments: &[] };
             self.bundles.publish(claim, sealed, &cooked, now()).unwrap();
         }
 

@@ -14,6 +14,8 @@ pub enum Fault {
     ImpossibleTask,
     /// The row of a file that no bundle names.
     NamelessFile,
+    /// A row of the index of segments that leads to nothing, or to something else.
+    BrokenSegment,
     /// The sums of the catalogue are not those of its tables.
     WrongTotals,
     /// A bundle's file without a row that says done.
@@ -46,11 +48,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::BrokenCatalogue,
         Self::BrokenReference,
         Self::ImpossibleTask,
         Self::NamelessFile,
+        Self::BrokenSegment,
         Self::WrongTotals,
         Self::StrayFile,
         Self::MissingFile,
@@ -75,6 +78,7 @@ impl Fault {
             Self::BrokenReference => "broken-reference",
             Self::ImpossibleTask => "impossible-task",
             Self::NamelessFile => "nameless-file",
+            Self::BrokenSegment => "broken-segment",
             Self::WrongTotals => "wrong-totals",
             Self::StrayFile => "stray-file",
             Self::MissingFile => "missing-file",

@@ -45,7 +45,7 @@ impl Larder {
         self.bundles.catalogue().order(&key(number), now, 9, Duration::ZERO).unwrap();
         let claim = self.bundles.catalogue().claim("p", now).unwrap().unwrap();
         let facts = FileFacts { allocated: 8192, ..sealed.facts() };
-        let cooked = Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true };
+        let cooked = Finishing { facts, remarks: &Remarks::default(), took, met: &|_| true, segments: &[] };
         self.bundles.publish(claim, sealed, &cooked, now).unwrap();
     }
 

@@ -236,7 +236,7 @@ impl Cooks {
         let facts = sealed.facts();
         let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
         let took = start.elapsed();
-        let finishing = Finishing { facts, remarks: &remarks, took, met: &|id| met.may_hold(id) };
+        let finishing = Finishing { facts, remarks: &remarks, took, met: &|id| met.may_hold(id), segments: &[] };
         match shared.bundles.publish(claim.clone(), sealed, &finishing, Timestamp::now()) {
             Ok((Finished::Done, names)) => {
                 tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");

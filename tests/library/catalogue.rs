@@ -733,7 +733,7 @@ fn what_is_said_of_a_bundle_goes_with_its_file() {
     larder.order(&directory(1), at(0));
     let claim = larder.claim(at(1));
     let remarks = Remarks { notes: vec!["\"a\" left out: why".to_owned()], lossy: true };
-    let finishing = Finishing { facts: facts(1), remarks: &remarks, took: SECOND, met: &|_| true };
+    let finishing = Finishing { facts: facts(1), remarks: &remarks, took: SECOND, met: &|_| true, segments: &[] };
     let finished = larder.catalogue.finish_cook(claim, &finishing, at(2), |_| Ok(())).unwrap();
     assert_eq!(finished, Finished::Done);
     assert_eq!(larder.catalogue.bundle(&directory(1)).unwrap().unwrap().remarks, remarks);

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("time", 0),
     ("key", 0),
     ("bundle", 0),
+    ("segment", 0),
     ("limits", 0),
     ("escaped", 0),
     ("task", 0),

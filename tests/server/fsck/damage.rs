@@ -346,7 +346,7 @@ fn references_to_nothing_are_removed_from_the_queue_and_from_bundles() {
     });
     let said = repaired(&larder, "broken-reference", 3, SHALLOW, || {
         larder.execute("INSERT INTO cook (kind, sha1git, format, ready_at) VALUES (1, zeroblob(20), 1, 0)");
-        larder.execute("DELETE FROM file WHERE id = (SELECT file FROM bundle WHERE kind = 2)");
+        larder.execute("DELETE FROM segment; DELETE FROM file WHERE id = (SELECT file FROM bundle WHERE kind = 2)");
     });
     assert!(did(&said).contains(&"adopted"), "the files are there: {said}");
     larder.everything_can_be_had();
@@ -402,4 +402,21 @@ fn a_catalogue_that_sqlite_finds_broken_is_left_alone() {
         assert!(said["faults"]["broken-catalogue"]["found"].as_u64().unwrap() >= 1, "{said}");
         assert!(said["faults"]["missing-file"].is_null(), "nothing is written into what is broken: {said}");
     }
+}
+
+#[test]
+fn segments_that_lead_nowhere_and_segments_of_other_bytes() {
+    let larder = Larder::new();
+    let rows = || larder.sql().query_row("SELECT count(*) FROM segment", [], |row| row.get::<_, u32>(0)).unwrap();
+    let before = rows();
+    assert!(before >= 3, "{before}");
+    let said = repaired(&larder, "broken-segment", 2, SHALLOW, || {
+        larder.execute("UPDATE segment SET start = 1000000 WHERE key = (SELECT min(key) FROM segment)");
+        larder.execute("UPDATE segment SET file = 999 WHERE key = (SELECT max(key) FROM segment)");
+    });
+    assert_eq!(did(&said), ["removed", "removed"]);
+    let said = repaired(&larder, "broken-segment", 1, DEEP, || {
+        larder.execute("UPDATE segment SET crc = crc + 1 WHERE key = (SELECT min(key) FROM segment)");
+    });
+    assert_eq!((did(&said), rows()), (vec!["removed"], before - 3));
 }

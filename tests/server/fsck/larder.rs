@@ -88,7 +88,9 @@ impl Larder {
     pub(crate) fn forget(&self, key: &str) {
         let (kind, id) = key.split_once('/').unwrap();
         let kind = 1 + u8::from(kind == "revision");
-        self.execute(&format!("DELETE FROM bundle WHERE kind = {kind} AND hex(sha1git) = upper('{}')", &id[..40]));
+        self.sql()
+            .execute_batch(&format!("DELETE FROM bundle WHERE kind = {kind} AND hex(sha1git) = upper('{}')", &id[..40]))
+            .unwrap();
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {
