@@ -76,6 +76,11 @@ impl Reader for BlockedReader {
         self.inner.stream(id, sink)
     }
 
+    fn note(&mut self, id: &Sha1Git) -> Result<(), ArchiveError> {
+        self.pass(id)?;
+        self.inner.note(id)
+    }
+
     fn widen(&mut self) {
         self.inner.widen();
     }
@@ -142,6 +147,7 @@ mod tests {
         let refused =
             |error: Option<ArchiveError>| matches!(error, Some(ArchiveError::Blocked { id }) if id == blocked);
         assert!(refused(reader.header(&blocked).err()));
+        assert!(refused(reader.note(&blocked).err()));
         assert!(refused(reader.place(&blocked).err()));
         assert!(refused(reader.peek(&blocked, &mut Vec::new()).err()));
         assert!(refused(reader.peek_all(&blocked, 1, &mut Vec::new()).err()));

@@ -93,6 +93,11 @@ impl Reader for NotingReader {
         self.inner.stream(id, sink)
     }
 
+    fn note(&mut self, id: &Sha1Git) -> Result<(), ArchiveError> {
+        self.met.insert(id);
+        self.inner.note(id)
+    }
+
     fn widen(&mut self) {
         self.inner.widen();
     }
@@ -138,13 +143,14 @@ mod tests {
         let (nothing, met) = (Several::new(Vec::new()), Arc::new(Met::default()));
         let archive = NotingArchive::new(&nothing, Arc::clone(&met));
         let mut reader = archive.reader();
-        assert!(!(0..7).any(|number| met.may_hold(&id(number))));
+        assert!(!(0..8).any(|number| met.may_hold(&id(number))));
         reader.header(&id(0)).unwrap();
         reader.find(&id(1), &mut Vec::new()).unwrap();
         reader.stream(&id(2), &mut io::sink()).unwrap();
         reader.place(&id(3)).unwrap();
         reader.peek(&id(4), &mut Vec::new()).unwrap();
         reader.peek_all(&id(5), 1, &mut Vec::new()).unwrap();
-        assert_eq!((0..7).filter(|number| met.may_hold(&id(*number))).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        reader.note(&id(6)).unwrap();
+        assert_eq!((0..8).filter(|number| met.may_hold(&id(*number))).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
     }
 }

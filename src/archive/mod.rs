@@ -75,6 +75,15 @@ pub trait Reader: Send {
     /// when the object is not a blob.
     fn stream(&mut self, id: &Sha1Git, sink: &mut dyn io::Write) -> Result<Option<Header>, ArchiveError>;
 
+    /// Counts the object as asked for though nothing of it is read, not even whether it is there: for who
+    /// remembers what it needs of it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blocked`].
+    fn note(&mut self, _id: &Sha1Git) -> Result<(), ArchiveError> {
+        Ok(())
+    }
+
     /// A hint that objects will be read in the order of a history rather than of one tree: the cache of bases of
     /// deltas may grow, to some 32 MiB. What comes back is the same.
     fn widen(&mut self) {}

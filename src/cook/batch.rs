@@ -1,9 +1,11 @@
 //! Where a zip is cut into work: small members by the batch, a large file into units. Pure.
 //!
 //! The counterpart of `segment`. Batches do not show in the bytes, for each member is deflated by
-//! itself: they only spare the threads a meeting for each small file.
+//! itself: they spare the threads a meeting for each small file, and they are what other zips share. So
+//! they are cut as the segments of a tar are, by what the members are, and counted from there.
 
-use super::segment::{Job, Large, T, UNIT};
+use super::segment::{Job, Large, T, UNIT, ends_segment};
+use super::segments::Known;
 use super::tarball::{Member, Node, TRAILER, padding};
 use super::zip::{Entry, Figures};
 use crate::key::Sha1Git;
@@ -15,6 +17,7 @@ pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
     /// What these members take in a tar: sizes are counted so in every format.
     pub(crate) tar: u64,
+    pub(crate) known: Known,
 }
 
 /// A member and where its content is.
@@ -60,10 +63,18 @@ impl Batcher {
         let entry = Entry::new(member);
         let content = if let Node::File { size, .. } = member.node { size } else { 0 };
         let tar = (head + padding(content)) as u64;
-        if entry.is_streamed() {
+        if content >= T {
             self.end_batch();
-            let large =
-                Large { first: self.next, head: Vec::new(), id: *member.id, size: content, zip: Some((entry, tar)) };
+        }
+        if entry.is_streamed() {
+            let large = Large {
+                first: self.next,
+                head: Vec::new(),
+                id: *member.id,
+                size: content,
+                zip: Some((entry, tar)),
+                known: Vec::new(),
+            };
             self.next += large.units();
             self.ready.push(Job::Large(large));
             return;
@@ -72,6 +83,8 @@ impl Batcher {
         if self.len + len > UNIT as u64 {
             self.end_batch();
         }
+        let may_end = matches!(member.node, Node::File { .. } | Node::Symlink { .. });
+        let ends = may_end && ends_segment(member.id, entry.size);
         let body = match member.node {
             Node::Symlink { target } => Body::Stored(target.to_vec()),
             Node::File { .. } if content > 0 => Body::Content(*member.id),
@@ -80,13 +93,14 @@ impl Batcher {
         self.batch.items.push(Item { entry, body });
         self.batch.tar += tar + content;
         self.len += len;
-        if self.len >= T {
+        if ends {
             self.end_batch();
         }
     }
 
     /// What would end a tar counts too.
     pub(crate) fn end(&mut self) {
+        self.end_batch();
         self.batch.tar += TRAILER as u64;
         self.end_batch();
     }

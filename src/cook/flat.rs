@@ -8,14 +8,16 @@
 use super::error::CookError;
 use super::form::Cut;
 use super::measure;
+use super::objects::{Objects, Refused};
 use super::pipeline::Halt;
-use super::root::{Root, same_type};
+use super::remembered::Listing;
+use super::root::Root;
 use super::segment::Job;
 use super::tarball::{self, Member, Node};
 use super::{Cooked, Order};
-use crate::archive::object::{self, EntryKind, TreeEntry};
-use crate::archive::{ObjectType, Reader};
+use crate::archive::object::{self, EntryKind};
 use crate::key::Sha1Git;
+use std::sync::Arc;
 
 /// The id of the empty content.
 const EMPTY: Sha1Git = Sha1Git::from_bytes([
@@ -25,8 +27,6 @@ const EMPTY: Sha1Git = Sha1Git::from_bytes([
 /// Bytes of a path below `source/`, a directory's without its last `/`. This bounds the depth too:
 /// the path of a directory 2,049 deep has 4,097 bytes at least.
 const MAX_PATH: usize = 4095;
-/// Bytes of a symlink's target.
-const MAX_TARGET: u64 = 4095;
 /// Bytes of the trees that are held at once, from the root down.
 const MAX_HELD: usize = 128 << 20;
 /// From this size of the stream on it is worth a look whether the whole can be within `max_size`.
@@ -42,14 +42,12 @@ pub(super) struct Walked {
 pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Halt>) -> Result<Walked, Halt> {
     let mut walk = Walk {
         order,
-        reader: order.archive.reader(),
+        objects: Objects::new(order.archive.reader(), order.remembered, order.control),
         cut: Cut::new(order.format),
         emit,
         path: tarball::TOP.to_vec(),
         head: Vec::new(),
-        target: Vec::new(),
         stack: Vec::new(),
-        spare: Vec::new(),
         held: 0,
         size: tarball::TRAILER as u64,
         members: 0,
@@ -62,16 +60,13 @@ pub(super) fn walk(order: &Order<'_>, emit: &mut dyn FnMut(Job) -> Result<(), Ha
 
 struct Walk<'a> {
     order: &'a Order<'a>,
-    reader: Box<dyn Reader>,
+    objects: Objects<'a>,
     cut: Cut,
     emit: &'a mut dyn FnMut(Job) -> Result<(), Halt>,
     /// The member's name under way, from `source/` on.
     path: Vec<u8>,
     head: Vec<u8>,
-    target: Vec<u8>,
     stack: Vec<Frame>,
-    /// Buffers of trees that are done.
-    spare: Vec<Vec<u8>>,
     held: usize,
     /// Bytes of the tar stream so far, its end included.
     size: u64,
@@ -81,9 +76,11 @@ struct Walk<'a> {
 
 /// A directory under way.
 struct Frame {
-    tree: Vec<u8>,
+    listing: Arc<Listing>,
     /// Where its next entry starts.
     at: usize,
+    /// Number of its next entry.
+    number: usize,
     /// Length of its name in `path`, the `/` included.
     path: usize,
 }
@@ -92,15 +89,17 @@ struct Frame {
 struct Entry {
     kind: EntryKind,
     id: Sha1Git,
-    /// The mode's bytes in the tree, `frame.tree[mode]`.
+    /// The mode's bytes in the tree, `listing.tree[mode]`.
     mode: std::ops::Range<usize>,
+    /// Of a file.
+    size: u64,
 }
 
 impl Walk<'_> {
     fn run(&mut self) -> Result<(), Halt> {
         self.open_root()?;
         while let Some(entry) = self.next_entry()? {
-            self.check_stop()?;
+            self.objects.check_stop()?;
             match entry.kind {
                 EntryKind::Directory => self.directory(&entry)?,
                 EntryKind::Gitlink => self.folder(&entry, Node::Gitlink)?,
@@ -110,7 +109,7 @@ impl Walk<'_> {
             self.flush()?;
             if self.size > MEASURE_AT && !self.measured {
                 self.measured = true;
-                measure::refuse_oversized(self.order, &mut *self.reader)?;
+                measure::refuse_oversized(self.order, &mut self.objects)?;
             }
         }
         self.cut.end();
@@ -119,58 +118,62 @@ impl Walk<'_> {
 
     /// `source/` itself.
     fn open_root(&mut self) -> Result<(), CookError> {
-        let tree = match self.order.root {
-            Root::Directory(id) => self.read_tree(&id)?,
-            Root::File(id) => [&b"100644 "[..], id.to_string().as_bytes(), b"\0", id.as_bytes()].concat(),
+        let listing = match self.order.root {
+            Root::Directory(id) => self.objects.open(&id),
+            Root::File(id) => {
+                let tree = [&b"100644 "[..], id.to_string().as_bytes(), b"\0", id.as_bytes()].concat();
+                self.objects.listed(&id, &tree).map(Arc::new)
+            }
         };
+        let listing = listing.map_err(|refused| self.said(refused))?;
         // Its id does not show in its header.
         let id = match self.order.root {
             Root::Directory(id) | Root::File(id) => id,
         };
         let top = Member { name: tarball::TOP, node: Node::Directory, raw_mode: b"40000", id: &id };
         self.pass(&top)?;
-        self.push(&id, tree)
+        self.push(listing)
     }
 
     /// Steps to the next entry, down the stack when directories end; its name is then in `path`.
     fn next_entry(&mut self) -> Result<Option<Entry>, CookError> {
         while let Some(frame) = self.stack.last_mut() {
             self.path.truncate(frame.path);
-            let Some(entry) = object::tree_entries(&frame.tree[frame.at..]).next() else {
-                self.held -= frame.tree.len();
-                let frame = self.stack.pop().expect("because it was the last");
-                self.spare.push(frame.tree);
+            let Some(entry) = object::tree_entries(&frame.listing.tree[frame.at..]).next() else {
+                self.held -= frame.listing.tree.len();
+                self.stack.pop();
                 continue;
             };
             let entry = entry.map_err(|error| CookError::hostile(&self.path, error.to_string()))?;
             let mode = frame.at..frame.at + entry.mode.len();
             frame.at += entry.mode.len() + entry.name.len() + 22;
+            let size = frame.listing.sizes[frame.number];
+            frame.number += 1;
             self.path.extend_from_slice(entry.name);
             if self.path.len() - tarball::TOP.len() > MAX_PATH {
                 return Err(self.refused(format!("a path in it has over {MAX_PATH} bytes")));
             }
-            return Ok(Some(Entry { kind: entry.kind, id: entry.id, mode }));
+            return Ok(Some(Entry { kind: entry.kind, id: entry.id, mode, size }));
         }
         Ok(None)
     }
 
     fn directory(&mut self, entry: &Entry) -> Result<(), CookError> {
         self.folder(entry, Node::Directory)?;
-        let tree = self.read_tree(&entry.id)?;
-        self.push(&entry.id, tree)
+        match self.objects.open(&entry.id) {
+            Ok(listing) => self.push(listing),
+            Err(Refused::Cook(error)) => Err(error),
+            Err(Refused::Hostile(reason)) => Err(CookError::hostile(&self.path, reason)),
+        }
     }
 
-    /// Goes down into the directory at `path`, whose tree is `tree`.
-    fn push(&mut self, id: &Sha1Git, tree: Vec<u8>) -> Result<(), CookError> {
-        let entries: Vec<TreeEntry<'_>> = object::tree_entries(&tree)
-            .collect::<Result<_, _>>()
-            .map_err(|error| CookError::Corrupt { id: *id, reason: error.to_string() })?;
-        object::check_flat(&entries).map_err(|error| CookError::hostile(&self.path, error.to_string()))?;
-        self.held += tree.len();
+    /// Goes down into the directory at `path`.
+    fn push(&mut self, listing: Arc<Listing>) -> Result<(), CookError> {
+        self.held += listing.tree.len();
         if self.held > MAX_HELD {
             return Err(CookError::TooLarge { reason: format!("nested trees of over {MAX_HELD} bytes") });
         }
-        self.stack.push(Frame { tree, at: 0, path: self.path.len() });
+        self.stack.push(Frame { listing, at: 0, number: 0, path: self.path.len() });
         Ok(())
     }
 
@@ -181,38 +184,25 @@ impl Walk<'_> {
     }
 
     fn symlink(&mut self, entry: &Entry) -> Result<(), CookError> {
-        let size = self.content_size(&entry.id)?;
-        if size > MAX_TARGET {
-            return Err(self.refused(format!("a symlink's target in it has over {MAX_TARGET} bytes")));
-        }
-        let mut target = std::mem::take(&mut self.target);
-        let found = self.reader.find(&entry.id, &mut target)?.ok_or(CookError::Missing { id: entry.id })?;
-        same_type(&entry.id, found, ObjectType::Blob)?;
-        same_size(&entry.id, target.len() as u64, size)?;
-        if target.is_empty() || target.contains(&0) {
-            return Err(self.refused("a symlink's target in it is empty or has a NUL".to_owned()));
-        }
-        let done = self.member(entry, Node::Symlink { target: &target });
-        self.target = target;
-        done
+        let target = self.objects.target(&entry.id).map_err(|refused| self.said(refused))?;
+        self.member(entry, Node::Symlink { target: &target })
     }
 
     fn file(&mut self, entry: &Entry, executable: bool) -> Result<(), CookError> {
-        let size = self.content_size(&entry.id)?;
-        if size == 0 && entry.id != EMPTY {
+        self.objects.note(&entry.id)?;
+        if entry.size == 0 && entry.id != EMPTY {
             // Nothing of it would be read, and so nothing hashed.
             return Err(CookError::Corrupt { id: entry.id, reason: "it is not empty, as its archive says".to_owned() });
         }
-        self.member(entry, Node::File { executable, size })
+        self.member(entry, Node::File { executable, size: entry.size })
     }
 
     /// Counts the member at `path`, and passes it on.
     fn member(&mut self, entry: &Entry, node: Node<'_>) -> Result<(), CookError> {
         let frame = self.stack.last().expect("because the entry is of the last directory");
-        let raw_mode = frame.tree[entry.mode.clone()].to_vec();
-        let path = std::mem::take(&mut self.path);
-        let member = Member { name: &path, node, raw_mode: &raw_mode, id: &entry.id };
-        let counted = self.pass(&member);
+        let (listing, path) = (Arc::clone(&frame.listing), std::mem::take(&mut self.path));
+        let raw_mode = &listing.tree[entry.mode.clone()];
+        let counted = self.pass(&Member { name: &path, node, raw_mode, id: &entry.id });
         self.path = path;
         counted
     }
@@ -237,25 +227,16 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn content_size(&mut self, id: &Sha1Git) -> Result<u64, CookError> {
-        let header = self.reader.header(id)?.ok_or(CookError::Missing { id: *id })?;
-        same_type(id, header.object_type, ObjectType::Blob)?;
-        Ok(header.size)
-    }
-
-    fn read_tree(&mut self, id: &Sha1Git) -> Result<Vec<u8>, CookError> {
-        let mut tree = self.spare.pop().unwrap_or_default();
-        let found = self.reader.find(id, &mut tree)?.ok_or(CookError::Missing { id: *id })?;
-        same_type(id, found, ObjectType::Tree)?;
-        Ok(tree)
-    }
-
     fn flush(&mut self) -> Result<(), Halt> {
         self.cut.take_ready().try_for_each(|job| (self.emit)(job))
     }
 
-    fn check_stop(&self) -> Result<(), CookError> {
-        self.order.control.cancelled().map_or(Ok(()), |reason| Err(CookError::Cancelled(reason)))
+    /// Why an object of the directory under way cannot be in a bundle.
+    fn said(&self, refused: Refused) -> CookError {
+        match refused {
+            Refused::Cook(error) => error,
+            Refused::Hostile(reason) => self.refused(reason),
+        }
     }
 
     /// The directory under way is refused.

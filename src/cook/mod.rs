@@ -1,14 +1,16 @@
 //! From an object to the bytes of a bundle: the same bytes on every machine, from any archive, with
 //! any number of threads (`docs/format.md`).
 //!
-//! A cook goes [`root`] (which directory?), then [`cook`]: the walk (`flat`) turns the tree into
-//! members (`tarball`, `zip`), cuts them into units (`segment`, `batch`), and the pipeline
-//! (`pipeline`, `worker`) reads, codes (`deflate` with `join`, `zstandard`) and writes the units in order. What
+//! A cook goes [`root`] (which directory?), then [`cook`]: the walk (`flat`, `objects`, `remembered`) turns
+//! the tree into members (`tarball`, `zip`), cuts them into units (`segment`, `batch`), asks whether others
+//! have made some of these (`planner`, `segments`), and the pipeline (`pipeline`, `worker`) copies, or reads and
+//! codes (`deflate` with `join`, `zstandard`), and writes the units in order (`ledger`). What
 //! differs between formats is in `form`. A content ([`raw`]) is streamed as it is. Knows no store,
 //! catalogue or clock: it writes to whatever it is given and looks at its [`Control`].
 
 mod batch;
 pub mod control;
+mod copy;
 pub mod deflate;
 mod directory;
 mod error;
@@ -17,12 +19,17 @@ mod form;
 pub(crate) mod gzip;
 pub mod history;
 pub mod join;
+mod ledger;
 mod measure;
+mod objects;
 mod pipeline;
+mod planner;
 pub mod proof;
 mod raw;
+mod remembered;
 mod root;
 pub(crate) mod segment;
+pub mod segments;
 pub(crate) mod tarball;
 mod threads;
 mod worker;
@@ -33,10 +40,13 @@ pub use control::{Control, Progress, Reason, Unit};
 pub use error::CookError;
 pub(crate) use history::gitfast;
 pub use raw::raw;
+pub use remembered::Remembered;
 pub use root::{Root, root};
+pub use segments::{Place, Segments};
 
 use crate::archive::Archive;
 use crate::key::Flat;
+use crate::segment::Written;
 use std::io;
 use std::path::Path;
 
@@ -56,6 +66,10 @@ pub struct Order<'a> {
     pub scratch: &'a Path,
     /// To watch and to stop it.
     pub control: &'a Control,
+    /// Where segments may be had that were made before. The bytes are the same without.
+    pub segments: Option<&'a dyn Segments>,
+    /// What the walks of other cooks, of the same archive, have seen.
+    pub remembered: Option<&'a Remembered>,
 }
 
 /// What was cooked.
@@ -70,16 +84,27 @@ pub struct Cooked {
     pub notes: Vec<String>,
     /// Whether what it leaves out changes ids.
     pub lossy: bool,
+    /// Where others may copy segments from it, in order; none unless the order names a source of segments.
+    pub segments: Vec<Written>,
+    /// How many segments that others may have were made of objects.
+    pub made: u64,
+    /// And how many were copied.
+    pub copied: u64,
 }
 
 /// Writes the flat bundle of `order.root` to `out`, in order and in one pass.
 ///
 /// Memory is bounded whatever the tree holds: about 48 MiB with two threads, and 9 MiB for each
-/// further one. `out` is called from this thread only; all others have ended when this returns.
+/// further one, besides 80 bytes for each segment that others may copy, of which there are 65,536 at most. `out` is called from this thread only; all others have ended when this returns.
 ///
 /// # Errors
 /// What `out` was given is then worthless. Of several errors in what is read the first in the order
 /// of the stream is returned; one that the walk meets ahead of it ends the cook at once.
 pub fn cook(order: &Order<'_>, out: &mut dyn io::Write) -> Result<Cooked, CookError> {
-    pipeline::run(order, out)
+    let cooked = pipeline::run(order, out);
+    if let (Err(CookError::Corrupt { .. }), Some(remembered)) = (&cooked, order.remembered) {
+        // What the archive said of its size may be what is wrong.
+        remembered.forget();
+    }
+    cooked
 }

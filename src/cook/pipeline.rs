@@ -12,8 +12,9 @@
 //! # No deadlock
 //! One mutex guards all of [`State`], and no thread reads, deflates or writes while it holds it.
 //! Claim: the unit that the writer waits for, the head, always comes. It is in one of four places.
-//! (1) Not yet cut: then `queue` is empty or ahead of it, and the walker waits for nothing but room
-//! in `queue`, which is there once the workers have taken the jobs before the head. (2) In the first
+//! (1) Not yet cut, or held back until the walker asks whether others have made it: then `queue` is empty
+//! or ahead of it, and the walker waits for nothing but room in `queue`, which is there once the workers
+//! have taken the jobs before the head. (2) In the first
 //! job of `queue`: its number is within the window, so any worker that looks may take it. (3) With a
 //! worker: nothing that a worker does for the head waits, for the window is open to the head. (4) In
 //! `handed`: a unit gets there only while a worker idles for it, and whoever waits, for a job or for
@@ -30,10 +31,14 @@ use super::deflate;
 use super::error::CookError;
 use super::flat::{self, Walked};
 use super::form::Binding;
+use super::ledger::{Counted, Ledger};
+use super::planner::Planner;
 use super::segment::{Job, UNIT};
+use super::segments::Name;
 use super::threads;
 use super::worker::Worker;
 use super::{Cooked, Order};
+use crate::segment::Written;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -62,7 +67,7 @@ pub(super) fn run(order: &Order<'_>, out: &mut dyn Write) -> Result<Cooked, Cook
     let mut state = pipeline.lock();
     match (state.ending.take(), state.walked.take()) {
         (Some(Ending::Failed(error)), _) => Err(error),
-        (Some(Ending::Done), Some(walked)) => Ok(walked.cooked),
+        (Some(Ending::Done(ledger)), Some(walked)) => Ok(ledger.tell(walked.cooked)),
         _ => Err(CookError::Panicked),
     }
 }
@@ -98,7 +103,7 @@ struct State {
 /// Why everybody stops.
 enum Ending {
     Failed(CookError),
-    Done,
+    Done(Ledger),
 }
 
 /// A unit's bytes in the tar stream.
@@ -109,6 +114,8 @@ pub(super) struct Raw {
     pub(super) role: Option<Role>,
     /// What is to be added to its length when progress is counted.
     pub(super) extra: u64,
+    /// As a segment.
+    pub(super) name: Option<Name>,
 }
 
 /// A unit as it is written.
@@ -122,6 +129,8 @@ pub(super) struct Made {
     pub(super) crc: u32,
     /// In a zip.
     pub(super) role: Option<Role>,
+    /// As a segment that others may copy; where it begins is known when it is written.
+    pub(super) written: Option<Written>,
 }
 
 /// What a worker does next.
@@ -194,6 +203,7 @@ impl Pipeline {
 
     /// Hands a unit to a worker that idles, and gives an empty buffer for the next; gives the unit
     /// back when all are busy.
+    #[expect(clippy::result_large_err, reason = "what is given back was moved here just now")]
     pub(super) fn hand(&self, raw: Raw) -> Result<Vec<u8>, Raw> {
         let mut state = self.lock();
         if state.handed.len() >= state.idle {
@@ -249,7 +259,9 @@ impl Pipeline {
     }
 
     fn walk(&self, order: &Order<'_>) -> Result<(), Halt> {
-        let walked = flat::walk(order, &mut |job| self.queue(job))?;
+        let mut planner = Planner::new(order);
+        let walked = flat::walk(order, &mut |job| planner.add(job, &mut |job| self.queue(job)))?;
+        planner.end(&mut |job| self.queue(job))?;
         order.control.set_found_all();
         self.lock().walked = Some(walked);
         self.ready.notify_one();
@@ -272,15 +284,17 @@ impl Pipeline {
 
     fn write(&self, order: &Order<'_>, out: &mut dyn Write) -> Result<(), Halt> {
         let (mut binding, mut written) = (Binding::new(order.format, order.scratch), None);
+        let (mut ledger, out) = (Ledger::default(), &mut Counted::new(out));
         binding.begin(out)?;
         while let Some(mut made) = self.next(written.take())? {
             let role = made.role.take();
+            ledger.note(&made, role.as_ref(), out);
             binding.unit(&made, role, out)?;
             order.control.add_done(made.len);
             written = Some(made.bytes);
         }
         binding.end(out)?;
-        self.end(Ending::Done);
+        self.end(Ending::Done(ledger));
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! ahead of all reading. `docs/format.md` has the rule as a table.
 
 use super::batch::{Batch, Item};
+use super::segments::Known;
 use super::tarball::{Member, Node, TRAILER, padding};
 use super::zip::Entry;
 use crate::key::Sha1Git;
@@ -32,6 +33,7 @@ pub(crate) struct Unit {
     pub(crate) heads: Vec<u8>,
     pub(crate) parts: Vec<Part>,
     pub(crate) len: usize,
+    pub(crate) known: Known,
 }
 
 /// A piece of a unit.
@@ -61,6 +63,8 @@ pub(crate) struct Large {
     /// In a zip, where its units hold its content alone: what stands around them, and the bytes of
     /// its headers and padding in a tar.
     pub(crate) zip: Option<(Entry, u64)>,
+    /// Of each of its units, or of none.
+    pub(crate) known: Vec<Known>,
 }
 
 impl Large {
@@ -89,12 +93,12 @@ impl Job {
     /// Roughly the memory it takes while it waits.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Unit(unit) => unit.heads.capacity() + unit.parts.capacity() * size_of::<Part>() + 128,
+            Self::Unit(unit) => unit.heads.capacity() + unit.parts.capacity() * size_of::<Part>() + 256,
             Self::Batch(batch) => {
                 let heap = |item: &Item| item.entry.name.capacity() + item.entry.comment.capacity();
                 batch.items.iter().map(heap).sum::<usize>() + batch.items.capacity() * size_of::<Item>() + 128
             }
-            Self::Large(large) => large.head.capacity() + 512,
+            Self::Large(large) => large.head.capacity() + large.known.capacity() * size_of::<Known>() + 512,
         }
     }
 }
@@ -144,7 +148,7 @@ impl Cutter {
         }
         let len = head.len() as u64 + size + padding(size) as u64;
         if size >= T && len > UNIT as u64 {
-            let large = Large { first: self.next, head: head.to_vec(), id, size, zip: None };
+            let large = Large { first: self.next, head: head.to_vec(), id, size, zip: None, known: Vec::new() };
             self.next += large.units();
             self.ready.push(Job::Large(large));
             return;

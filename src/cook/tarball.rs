@@ -62,9 +62,8 @@ pub(crate) fn write_headers(member: &Member<'_>, out: &mut Vec<u8>) {
     let target_fits = target.len() <= NAME;
     let mut records = Vec::new();
     write_records(member, split.is_some(), target_fits, size, &mut records);
-    let hex = member.id.to_string();
     if !records.is_empty() {
-        let name = [PAX_DIRECTORY, hex.as_bytes()].concat();
+        let name = [PAX_DIRECTORY, member.id.to_string().as_bytes()].concat();
         let length = records.len() as u64;
         write_block(&Block { prefix: b"", name: &name, mode: 0o644, size: length, typeflag: b'x', target: b"" }, out);
         out.extend_from_slice(&records);
@@ -72,9 +71,19 @@ pub(crate) fn write_headers(member: &Member<'_>, out: &mut Vec<u8>) {
     }
     // What stands in for a name or a target that does not fit is harmless to a reader that knows
     // no pax: a cut name could be `..`.
-    let stand_in = stand_in(member.name, &hex);
-    let (prefix, name) = split.unwrap_or((b"", &stand_in));
-    let target = if target_fits { target } else { hex.as_bytes() };
+    let (stand_in, short);
+    let (prefix, name) = if let Some(split) = split {
+        split
+    } else {
+        stand_in = stand_in_for(member);
+        (&b""[..], &stand_in[..])
+    };
+    let target = if target_fits {
+        target
+    } else {
+        short = member.id.to_string();
+        short.as_bytes()
+    };
     write_block(&Block { prefix, name, mode, size, typeflag, target }, out);
 }
 
@@ -108,9 +117,9 @@ pub(crate) fn write_plain(member: &PlainMember<'_>, out: &mut Vec<u8>) {
 }
 
 /// The name in the ustar block of a member whose own does not fit.
-fn stand_in(name: &[u8], hex: &str) -> Vec<u8> {
-    let slash: &[u8] = if name.ends_with(b"/") { b"/" } else { b"" };
-    [TOP, hex.as_bytes(), slash].concat()
+fn stand_in_for(member: &Member<'_>) -> Vec<u8> {
+    let slash: &[u8] = if member.name.ends_with(b"/") { b"/" } else { b"" };
+    [TOP, member.id.to_string().as_bytes(), slash].concat()
 }
 
 /// Splits a name into ustar's prefix and name: whole when it fits, else at its last `/` that leaves

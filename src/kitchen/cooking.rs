@@ -3,11 +3,12 @@
 //! tried until it can.
 
 use super::recipe::{Surroundings, Unmade};
+use super::segments::Kept;
 use super::{Orders, Sought};
 use crate::archive::{Archive as _, Blocks as _, Met, NotingArchive};
 use crate::bundle::{Failure, FailureCode, Remarks};
 use crate::catalogue::{CatalogueError, Claim, Delegated, Failed, Finished, Finishing};
-use crate::cook::{self, Control, CookError, Root};
+use crate::cook::{self, Control, CookError, Root, Segments};
 use crate::key::{BundleKey, Family, Flat, ObjectKind, Sha1Git};
 use crate::metrics::CookOutcome;
 use crate::time::Timestamp;
@@ -221,7 +222,9 @@ impl Cooks {
         let met = Arc::new(Met::default());
         met.insert(&key.id());
         let archive = NotingArchive::new(&*shared.archive, Arc::clone(&met));
-        let around = Surroundings { archive: &archive, scratch: shared.bundles.data(), room: &room, control };
+        let kept = Kept::new(&shared.bundles);
+        let (scratch_folder, segments) = (shared.bundles.data(), Some(&kept as &dyn Segments));
+        let around = Surroundings { archive: &archive, scratch: scratch_folder, room: &room, control, segments };
         let cooked = match self.make(&key, &around, &mut reservation.writing(&mut draft)) {
             Ok(cooked) => cooked,
             Err(Unmade::Absent) => return self.absent(key, &key.id()),
@@ -229,17 +232,20 @@ impl Cooks {
             Err(Unmade::Cook(error)) => return self.cook_failed(key, &error),
         };
         drop(scratch);
+        drop(kept);
+        let (copied, made) = (cooked.copied, cooked.made);
         let sealed = match draft.seal() {
             Ok(sealed) => sealed,
             Err(error) => return cook_failed(key, &CookError::Output(error)),
         };
         let facts = sealed.facts();
-        let remarks = Remarks { notes: cooked.notes, lossy: cooked.lossy };
+        let (remarks, segments) = (Remarks { notes: cooked.notes, lossy: cooked.lossy }, cooked.segments);
         let took = start.elapsed();
-        let finishing = Finishing { facts, remarks: &remarks, took, met: &|id| met.may_hold(id), segments: &[] };
+        let finishing = Finishing { facts, remarks: &remarks, took, met: &|id| met.may_hold(id), segments: &segments };
         match shared.bundles.publish(claim.clone(), sealed, &finishing, Timestamp::now()) {
             Ok((Finished::Done, names)) => {
-                tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, ?took, "cooked");
+                tracing::info!(%key, size = facts.size, tar_size = cooked.tar_size, copied, made, ?took, "cooked");
+                shared.metrics.segments(copied, made);
                 for name in &names {
                     self.orders.announce(name);
                 }

@@ -24,6 +24,7 @@ mod ordering;
 mod orders;
 mod recipe;
 mod remote;
+mod segments;
 mod through;
 mod underway;
 mod waiting;

@@ -12,7 +12,7 @@ use crate::archive::{Archive, BlockedArchive, Blocks, CountedArchive};
 use crate::bundle::Bundle;
 use crate::bundles::Bundles;
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::cook::Progress;
+use crate::cook::{Progress, Remembered};
 use crate::key::BundleKey;
 use crate::limits::Mode;
 use crate::metrics::Metrics;
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// What every read goes through.
     pub(super) archive: Arc<BlockedArchive>,
     pub(super) blocks: Arc<Blocklist>,
+    /// What the walks of trees have seen of this archive.
+    pub(super) remembered: Remembered,
     pub(super) bundles: Bundles,
     /// Of the same bundles: the queue, and what is blocked.
     pub(super) catalogue: Catalogue,
@@ -73,6 +75,7 @@ impl Orders {
         Self(Arc::new(Shared {
             archive,
             blocks,
+            remembered: Remembered::default(),
             bundles,
             catalogue,
             touches: Touches::default(),
@@ -168,6 +171,7 @@ impl Orders {
     pub fn set_archive(&self, archive: Arc<dyn Archive>) {
         self.0.archive.replace(Arc::new(CountedArchive::new(archive, self.0.metrics.reads())));
         self.0.absences.forget();
+        self.0.remembered.forget();
     }
 
     /// Where objects come from.

@@ -5,7 +5,7 @@ use super::Cooks;
 use crate::archive::{Archive, ObjectType};
 use crate::catalogue::CatalogueError;
 use crate::cook::history::{self, Subject};
-use crate::cook::{self, Control, CookError, Cooked};
+use crate::cook::{self, Control, CookError, Cooked, Segments};
 use crate::key::{BundleKey, Family, ObjectKind};
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,6 +19,8 @@ pub(super) struct Surroundings<'a> {
     /// Told how many bytes a large file in `scratch` is about to have.
     pub(super) room: &'a dyn Fn(u64) -> io::Result<()>,
     pub(super) control: &'a Control,
+    /// Where segments may be had, for a bundle that is kept.
+    pub(super) segments: Option<&'a dyn Segments>,
 }
 
 /// Why there are no bytes, or not all of them.
@@ -44,13 +46,16 @@ impl Cooks {
         out: &mut dyn Write,
     ) -> Result<Cooked, Unmade> {
         let limits = self.orders.limits();
-        let Surroundings { archive, scratch, room, control } = *around;
+        let Surroundings { archive, scratch, room, control, segments } = *around;
         let (threads, max_size) = (limits.cook_threads, limits.max_bundle_size);
         let cooked = match key.format().family() {
             Family::Raw => cook::raw(archive, &key.id(), max_size, control, out)?,
             Family::Flat(format) => {
                 let root = cook::root(&mut *archive.reader(), key.kind(), &key.id())?.ok_or(Unmade::Absent)?;
-                cook::cook(&cook::Order { archive, root, format, threads, max_size, scratch, control }, out)?
+                let remembered = Some(&self.orders.0.remembered);
+                let order =
+                    cook::Order { archive, root, format, threads, max_size, scratch, control, segments, remembered };
+                cook::cook(&order, out)?
             }
             Family::History(format) => {
                 let (subject, lossy) = (self.subject(key, archive)?, limits.gitfast_lossy);

@@ -95,8 +95,13 @@ impl Cooks {
     fn cook_into(&self, key: &BundleKey, control: &Control, sink: &mut Sink) -> Result<(), ThroughError> {
         self.orders.could_cook(key)?;
         // The store is not to be written, and its room is nobody's.
-        let around =
-            Surroundings { archive: self.orders.archive(), scratch: &std::env::temp_dir(), room: &|_| Ok(()), control };
+        let around = Surroundings {
+            archive: self.orders.archive(),
+            scratch: &std::env::temp_dir(),
+            room: &|_| Ok(()),
+            control,
+            segments: None,
+        };
         match self.make(key, &around, sink) {
             Ok(_) => Ok(()),
             Err(Unmade::Absent) => Err(OrderError::NotFound.into()),

@@ -20,7 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use record::{Cook, Cooked, Fetch, Hit, Request, Routed, Source};
+use record::{Cook, Cooked, Fetch, Hit, Request, Routed, Segments, Source};
 use std::sync::Arc;
 
 /// Upper bounds for the time of a request, in seconds. One that waits for a cook takes up to a minute.
@@ -45,6 +45,7 @@ struct Counted {
     cooks: Family<Cook, Counter>,
     cook_seconds: Histograms<Cooked>,
     cooked_bytes: Family<Cooked, Counter>,
+    segments: Family<Segments, Counter>,
     reads: Reads,
     log: LogReading,
     fetches: Family<Fetch, Counter>,
@@ -87,6 +88,7 @@ impl Default for Metrics {
             cooks: Family::default(),
             cook_seconds: Family::new_with_constructor(|| Histogram::new(WORK_SECONDS)),
             cooked_bytes: Family::default(),
+            segments: Family::default(),
             reads: Reads::default(),
             fetches: Family::default(),
             fetch_seconds: Family::new_with_constructor(|| Histogram::new(WORK_SECONDS)),
@@ -124,6 +126,8 @@ impl Counted {
             self.cook_seconds.clone(),
         );
         all.register_with_unit("cooked", "Size of the bundles made", Unit::Bytes, self.cooked_bytes.clone());
+        let help = "Segments of the flat bundles made: copied from other bundles, or made of objects";
+        all.register("cooked_segments", help, self.segments.clone());
         self.reads.register(all);
         self.log.register(all);
         all.register("archiver_fetches", "Fetches of the Archiver that ended, by source", self.fetches.clone());

@@ -43,6 +43,11 @@ pub(super) struct Cooked {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Segments {
+    how: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Fetch {
     source: String,
     outcome: &'static str,
@@ -133,6 +138,13 @@ impl Metrics {
             let made = Cooked { kind, format };
             self.0.cook_seconds.get_or_create(&made).observe(took.as_secs_f64());
             self.0.cooked_bytes.get_or_create(&made).inc_by(*bytes);
+        }
+    }
+
+    /// A flat bundle was made, of so many segments of others and so many of its own.
+    pub fn segments(&self, copied: u64, made: u64) {
+        for (how, count) in [("copied", copied), ("made", made)] {
+            self.0.segments.get_or_create(&Segments { how }).inc_by(count);
         }
     }
 

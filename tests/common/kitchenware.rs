@@ -4,6 +4,9 @@
 use super::client::request;
 use super::process::Start as _;
 use super::server::Server;
+use larder::archive::git::GitArchive;
+use larder::cook::{Control, Order, Root, cook};
+use larder::key::Flat;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -49,6 +52,52 @@ pub(crate) fn menu(folder: &Path, trees: u32, size: usize) -> Menu {
             (key, blake3::hash(&body).to_hex().to_string())
         })
         .collect()
+}
+
+/// Makes a repository whose commits each change a little of a tree of some 60 files and 1 MB, and gives the bundles of
+/// their trees in order: each with the digest that it has when it is cooked from nothing.
+pub(crate) fn commits(folder: &Path, count: u32) -> Vec<(String, String)> {
+    super::git(&["init", "-q", "--bare", "r.git"], folder);
+    let repository = folder.join("r.git");
+    let mut git = super::git_command(&repository)
+        .args(["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .start()
+        .expect("git can be run");
+    let mut import = git.stdin.take().expect("its input is a pipe");
+    let mut random = Random::new(11);
+    for commit in 0..count {
+        let message = format!("commit refs/heads/main\ncommitter x <x@example.org> {commit} +0000\ndata 0\n");
+        import.write_all(message.as_bytes()).unwrap();
+        let changed = if commit == 0 { 60 } else { 1 + random.below(3) };
+        for file in 0..changed {
+            let number = if commit == 0 { file } else { random.below(60) };
+            let size = 1000 + random.below(33_000);
+            let bytes: Vec<u8> = (0..size).map(|_| b'a' + (random.next() % 16) as u8).collect();
+            let line = format!("M 100644 inline d{}/f{number}\ndata {size}\n", number % 7);
+            import.write_all(line.as_bytes()).unwrap();
+            import.write_all(&bytes).unwrap();
+            import.write_all(b"\n").unwrap();
+        }
+        import.write_all(b"\n").unwrap();
+    }
+    drop(import);
+    assert!(git.wait().unwrap().success());
+    let trees = super::git_line(&["log", "--reverse", "--format=%T", "main"], &repository);
+    trees.lines().map(|tree| (format!("directory/{tree}.tar.gz"), from_nothing(&repository, tree))).collect()
+}
+
+/// The digest of a tree's `tar.gz`, cooked with no store around.
+fn from_nothing(repository: &Path, tree: &str) -> String {
+    let archive = &GitArchive::new(vec![repository.to_owned()]).unwrap();
+    assert_eq!(archive.discover(), 1);
+    let (scratch, control) = (&std::env::temp_dir(), &Control::default());
+    let (root, format) = (Root::Directory(tree.parse().unwrap()), Flat::TarGz);
+    let (segments, remembered) = (None, None);
+    let order = Order { archive, root, format, threads: 2, max_size: 1 << 40, scratch, control, segments, remembered };
+    let mut bytes = Vec::new();
+    cook(&order, &mut bytes).unwrap();
+    blake3::hash(&bytes).to_hex().to_string()
 }
 
 /// Fetches every bundle there is; one that is served is whole and right. Gives how many there are.

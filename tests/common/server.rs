@@ -3,8 +3,9 @@
 use super::client::{Answer, request};
 use super::process::{Process, Start as _, signal};
 use rustix::process::Signal;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,16 @@ impl Server {
             command.stderr(Stdio::null());
         }
         Self::spawn(command)
+    }
+
+    /// As [`start`](Self::start), and says in a file what its cooks did: [`told`] reads it.
+    pub(crate) fn telling(data: &Path, git: &Path, flags: &[&str]) -> (Self, PathBuf) {
+        let log = data.with_extension("log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).arg("--git").arg(git).args(flags);
+        command.env_remove("LARDER_CONFIG").env("LARDER_LOG", "info").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(File::options().append(true).create(true).open(&log).unwrap());
+        (Self::spawn(command), log)
     }
 
     /// Starts a command line of `larder serve --listen 127.0.0.1:0 ...` and waits for its address.
@@ -95,4 +106,16 @@ impl Server {
     pub(crate) fn ended(mut self) -> std::process::ExitStatus {
         self.child.wait().expect("the process was started here")
     }
+}
+
+/// Segments copied and made by the last cook of a bundle, as the log of [`Server::telling`] says.
+#[track_caller]
+pub(crate) fn told(log: &Path, key: &str) -> (u64, u64) {
+    let text = fs::read_to_string(log).unwrap();
+    let line = text.lines().rfind(|line| line.contains("cooked") && line.contains(key)).expect("it was cooked");
+    let number = |name: &str| {
+        let rest = line.split_once(name).expect("the line says it").1;
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    (number("copied="), number("made="))
 }

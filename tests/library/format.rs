@@ -9,6 +9,7 @@ mod names;
 mod readers;
 mod refusals;
 mod same;
+mod shared;
 mod trees;
 mod verified;
 mod zip;
@@ -31,7 +32,17 @@ fn bundle(archive: &dyn Archive, root: Root, format: Format, threads: usize) -> 
     let mut out = Vec::new();
     let control = Control::default();
     let scratch = &std::env::temp_dir();
-    let order = Order { archive, root, format: flat(format), threads, max_size: 1 << 40, scratch, control: &control };
+    let order = Order {
+        archive,
+        root,
+        format: flat(format),
+        threads,
+        max_size: 1 << 40,
+        scratch,
+        control: &control,
+        segments: None,
+        remembered: None,
+    };
     let cooked = cook(&order, &mut out)?;
     assert_eq!(control.progress().total, Some(cooked.tar_size));
     assert_eq!(control.progress().done, cooked.tar_size);

@@ -28,6 +28,7 @@ mod page;
 mod readers;
 mod reload;
 mod roles;
+mod segments;
 mod swh;
 mod systemd;
 mod together;

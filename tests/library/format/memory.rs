@@ -104,6 +104,11 @@ impl Memory {
         }
     }
 
+    /// Has the object no more.
+    pub(crate) fn lose(&mut self, id: &Sha1Git) {
+        assert!(self.objects.remove(id).is_some(), "it had it");
+    }
+
     /// Leaves the object's header right and makes its content another.
     pub(crate) fn corrupt(&mut self, id: &Sha1Git) {
         let Some(Object::Whole(ObjectType::Blob, content)) = self.objects.get(id) else { panic!("no such blob") };

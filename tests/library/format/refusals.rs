@@ -22,7 +22,17 @@ fn refusal(archive: &Memory, root: Sha1Git) -> String {
 fn cook_within(archive: &dyn Archive, root: Sha1Git, max_size: u64) -> Result<u64, CookError> {
     let control = Control::default();
     let (root, scratch) = (Root::Directory(root), &std::env::temp_dir());
-    let order = Order { archive, root, format: Flat::TarGz, threads: 2, max_size, scratch, control: &control };
+    let order = Order {
+        archive,
+        root,
+        format: Flat::TarGz,
+        threads: 2,
+        max_size,
+        scratch,
+        control: &control,
+        segments: None,
+        remembered: None,
+    };
     cook(&order, &mut io::sink()).map(|cooked| cooked.tar_size)
 }
 
@@ -218,6 +228,8 @@ fn a_cancelled_cook_and_a_full_disk_end_it_in_the_middle() {
             max_size: 1 << 40,
             scratch,
             control: &control,
+            segments: None,
+            remembered: None,
         };
         let mut full = After(1 << 20, || Err(io::Error::from(io::ErrorKind::StorageFull)));
         let error = cook(&order, &mut full).unwrap_err();

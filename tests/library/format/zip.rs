@@ -105,8 +105,17 @@ fn giant_bundle(archive: &Memory, root: Root, format: Format, programs: &[&str])
     let suffix = format!(".{}", format.ext());
     let mut file = tempfile::Builder::new().suffix(&suffix).tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (control, scratch) = (Control::default(), &std::env::temp_dir());
-    let order =
-        Order { archive, root, format: super::flat(format), threads: 2, max_size: 1 << 40, scratch, control: &control };
+    let order = Order {
+        archive,
+        root,
+        format: super::flat(format),
+        threads: 2,
+        max_size: 1 << 40,
+        scratch,
+        control: &control,
+        segments: None,
+        remembered: None,
+    };
     let Cooked { members, .. } = cook(&order, &mut file).unwrap();
     assert_eq!(members, 4);
     assert!(file.seek(SeekFrom::End(0)).unwrap() > 5 << 30);

@@ -115,6 +115,8 @@ impl Source {
             max_size: 1 << 30,
             scratch: &scratch,
             control: &Control::default(),
+            segments: None,
+            remembered: None,
         };
         cook::cook(&order, &mut out).unwrap();
         out

@@ -77,7 +77,7 @@ pub(super) fn cook(order: &Order<'_>, refs: &Refs, out: &mut dyn Write) -> Resul
         if let Some(Head::Detached(id)) = refs.head {
             notes.push(format!("HEAD, which is commit {id}, is left out: a stream has none"));
         }
-        Ok(Cooked { tar_size: sink.out.written(), members: sink.marks.len(), notes, lossy })
+        Ok(Cooked { tar_size: sink.out.written(), members: sink.marks.len(), notes, lossy, ..Cooked::default() })
     })?;
     order.control.set_found_all();
     Ok(cooked)
