@@ -1,5 +1,5 @@
 //! larder beside its peers, as ratios of one run: `cargo bench` for all but the 4 GiB file,
-//! `cargo bench -- cook gitfast history part hit status start api policy scale delete archiver big` for those
+//! `cargo bench -- cook commits gitfast history part hit status start api policy scale delete archiver big` for those
 //! named.
 //!
 //! Absolute times differ from machine to machine and from hour to hour; a pair that runs in turn
@@ -13,6 +13,7 @@ mod common;
 
 mod api;
 mod archiver;
+mod commits;
 mod cook;
 mod gitfast;
 mod history;
@@ -33,6 +34,9 @@ fn main() {
     let wanted = |name: &str| if named.is_empty() { name != "big" } else { named.iter().any(|n| n == name) };
     if wanted("cook") {
         cook::beside_git_archive();
+    }
+    if wanted("commits") {
+        commits::beside_git_archive();
     }
     if wanted("gitfast") {
         gitfast::beside_git_fast_export();
