@@ -253,21 +253,36 @@ mod tests {
     fn a_folder_that_is_removed_as_soon_as_it_is_made_is_made_again() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).unwrap();
-        let ended = std::sync::atomic::AtomicBool::new(false);
         let keys: Vec<BundleKey> =
             (0..300).map(|n| format!("directory/{:040x}.tar", n * 7_000_003_u64).parse().unwrap()).collect();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                    for key in &keys {
+        // Dropped by a panic too, so that the other thread ends.
+        let (under_way, latest) = std::sync::mpsc::channel::<&BundleKey>();
+        let (store, keys) = (&store, &keys);
+        std::thread::scope(move |scope| {
+            scope.spawn(move || {
+                for mut key in &latest {
+                    let mut removed = 0;
+                    // Fewer times than it is made again: a slow disk loses every race.
+                    while removed < TRIES / 2 {
+                        key = match latest.try_recv() {
+                            Ok(next) => {
+                                removed = 0;
+                                next
+                            }
+                            Err(std::sync::mpsc::TryRecvError::Empty) => key,
+                            Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                        };
+                        let folder = store.path(key).parent().unwrap().to_owned();
+                        let was_there = folder.exists();
                         store.prune(key);
+                        removed += u32::from(was_there && !folder.exists());
                     }
                 }
             });
-            for key in &keys {
-                stored(&store, key);
+            for key in keys {
+                under_way.send(key).unwrap();
+                stored(store, key);
             }
-            ended.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         assert!(keys.iter().all(|key| store.get(key).unwrap().is_some()));
     }
