@@ -101,7 +101,9 @@ fn sharing(server: &Server, log: &Path, repository: &Path, forks: &Path, commit:
     let vendored = made(&fork, &["mktree"], format!("040000 tree {root}\tvendored\n").as_bytes());
     let folders = git_line(&["ls-tree", "-d", &root], repository);
     let files = |id: &str| git_line(&["ls-tree", "-r", "--name-only", id], repository).lines().count();
-    let ids = folders.lines().filter_map(|line| line.split([' ', '\t']).nth(2));
+    // A gitlink is a folder to git, too.
+    let trees = folders.lines().filter(|line| line.contains(" tree "));
+    let ids = trees.filter_map(|line| line.split([' ', '\t']).nth(2));
     let largest = ids.max_by_key(|id| files(id)).unwrap_or(&root).to_owned();
     for (what, id) in
         [("a fork with one more file", changed), ("a copy in a folder", vendored), ("its largest folder", largest)]
