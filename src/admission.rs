@@ -1,7 +1,7 @@
 //! Room: what a new bundle may take of the disk. Owns the sum that the drafts of this process have
 //! reserved, and the making of room; knows no queue and no HTTP.
 //!
-//! A draft reserves its space in steps as it grows ([`Reservation`]), so that many cooks at once
+//! A draft reserves its space in steps as it grows (`Reservation`), so that many cooks at once
 //! cannot together pass a limit that each of them keeps alone. What other processes draft is seen
 //! in the free space of the disk. Where a step does not fit, bundles are collected, by the plan that
 //! `larder gc` makes: just enough, the least recently used first, none that is pinned or was used

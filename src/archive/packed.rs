@@ -1,5 +1,5 @@
 //! [`Place`]: where an archive has an object, for who can copy entries of packs as they lie. Knows no file: an archive
-//! gives out its packs as [`SourcePack`].
+//! gives out its packs as `SourcePack`.
 //!
 //! **Nothing here has been hashed.** A pack made of such copies is worth nothing until every object
 //! in it was resolved and compared with its id.

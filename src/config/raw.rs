@@ -62,7 +62,7 @@ pub struct Raw {
     /// What is logged: warn, info, debug, larder::kitchen=debug [default: warn,larder=info]
     #[arg(long, env = "LARDER_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Pages of which origins may read what is public: https://forge.example, or * for all [default: *]
+    /// Pages of which origins may read what is public: `https://forge.example`, or * for all [default: *]
     #[arg(long, env = "LARDER_CORS", global = true, value_name = "ORIGINS", value_delimiter = ',')]
     pub cors: Option<Vec<String>>,
     /// Cooks at once [default: number of cores]
@@ -140,7 +140,7 @@ pub struct Raw {
     /// How often repositories under --git are looked at for a new snapshot; 0s for never [default: 2s]
     #[arg(long, env = "LARDER_SNAPSHOT_INTERVAL", global = true, value_name = "TIME")]
     pub snapshot_interval: Option<Span>,
-    /// Vault that is asked for what no repository here has (https://archive.softwareheritage.org, or another
+    /// Vault that is asked for what no repository here has (`https://archive.softwareheritage.org`, or another
     /// larder); may be given several times [default: none]
     #[arg(long, env = "LARDER_UPSTREAM", global = true, value_name = "URL", value_delimiter = ',')]
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What is done beside the requests and the cooks, for as long as larder runs. [`chores`] is the list of what a
+//! What is done beside the requests and the cooks, for as long as larder runs. `chores` is the list of what a
 //! process does, by its mode and its role; several processes may do the same chore at once, which costs work
 //! and harms nothing.
 

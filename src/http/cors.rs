@@ -1,5 +1,5 @@
 //! Answers that pages of other origins may read (WHATWG Fetch, "CORS protocol"): for what is public anyway and takes no
-//! cookie. Whoever lets such pages in calls [`preflight`] first and [`allow_any_origin`] on every answer, refusals too;
+//! cookie. Whoever lets such pages in calls `preflight` first and `allow_any_origin` on every answer, refusals too;
 //! of `/vault`, `/origins` and `/archive` a setting says whose pages ([`Pages`]).
 
 use super::body::Body;
@@ -19,7 +19,7 @@ const RESPONSE_HEADERS: &str = "accept-ranges, content-disposition, content-rang
 /// How long a browser may remember the answer to a preflight, in seconds: a day.
 const MAX_AGE: &str = "86400";
 
-/// Pages of which origins may read what is at [`is_shared`].
+/// Pages of which origins may read what is at `is_shared`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pages {
     /// Of none but larder's own.

@@ -1,9 +1,9 @@
 //! Upstreams: the vaults that are asked for what no archive here has. Owns what is asked for (one request for
 //! one object, whoever wants it), how many at once and for how long, and what came of it; the objects themselves
-//! go into a folder that is read as any repository is ([`kept`]).
+//! go into a folder that is read as any repository is (`kept`).
 //!
 //! **The path of a cook that needs one.** An order for an object that nobody here has is taken when there are
-//! upstreams. Its cook finds nothing, calls [`Upstreams::seek`], and goes back into the queue for a while. A
+//! upstreams. Its cook finds nothing, calls `Remote::seek`, and goes back into the queue for a while. A
 //! task here asks the vaults in their order, has the objects kept, and hastens the cook, which finds them now.
 //!
 //! **Dying.** Nothing of this is in the catalogue: the cook is, and asks again. The vault goes on with its own

@@ -74,7 +74,7 @@ pub enum UpstreamError {
         /// Its URL.
         url: String,
     },
-    /// Over [`MAX_VAULTS`].
+    /// Over `MAX_VAULTS`.
     #[error("upstream: at most {MAX_VAULTS} vaults")]
     TooMany,
 }
