@@ -98,6 +98,8 @@ CREATE INDEX bundle_by_file ON bundle (file) WHERE file IS NOT NULL;
 CREATE INDEX bundle_done ON bundle (kind, sha1git, format) WHERE status = 2;
 -- What failed for a block, and is forgotten when one is lifted.
 CREATE INDEX bundle_blocked ON bundle (failure) WHERE failure = 'blocked';
+-- What nobody has, and is forgotten after a while where upstreams are asked for whatever is wanted.
+CREATE INDEX bundle_absent ON bundle (failed_at) WHERE failure = 'missing-object';
 
 -- Where the segments of the flat bundles lie that are in the store, so that a cook takes those that
 -- another has made (docs/format.md, "What bundles share"). Of a segment of over a mebibyte each unit

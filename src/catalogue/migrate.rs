@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 /// "lard", big endian: what makes an SQLite file a catalogue.
 const APPLICATION: i64 = 1_818_325_604;
 /// How long a migration waits for other processes to close the catalogue.

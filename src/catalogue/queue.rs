@@ -147,6 +147,22 @@ impl Catalogue {
         })
     }
 
+    /// Forgets up to `most` bundles that failed over `age` ago for an object that nobody has; how many. Where
+    /// whatever is asked for is sought elsewhere, such rows would come without end.
+    pub fn forget_absent(&self, age: Duration, most: u32, now: Timestamp) -> Result<usize, CatalogueError> {
+        self.write("forget what nobody has", |transaction| {
+            let now = clock::tick(transaction, now)?.now();
+            let before = now.as_millis().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+            execute(
+                transaction,
+                "DELETE FROM bundle WHERE (kind, sha1git, format) IN (
+                     SELECT kind, sha1git, format FROM bundle INDEXED BY bundle_absent
+                     WHERE failure = 'missing-object' AND failed_at < ?1 AND pinned = 0 ORDER BY failed_at LIMIT ?2)",
+                (before, most),
+            )
+        })
+    }
+
     /// Makes all ready that were put off and not tried since. For a process that begins: whoever was to hasten
     /// them may be gone.
     pub fn hasten_all(&self, now: Timestamp) -> Result<(), CatalogueError> {

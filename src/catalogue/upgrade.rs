@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What leads from each version to the next: `(from, SQL)`, in order. Never changed once released.
-pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS), (2, EVICTED), (3, SEGMENTS)];
+pub(super) const STEPS: &[(i64, &str)] = &[(1, CREDENTIALS), (2, EVICTED), (3, SEGMENTS), (4, ABSENT)];
 
 /// Origins that are visited with a secret.
 const CREDENTIALS: &str = "\
@@ -44,6 +44,9 @@ CREATE TABLE segment (
     checksum  BLOB    NOT NULL CHECK (length(checksum) = 16) -- BLAKE3 of all of that but where it lies
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX segment_by_file ON segment (file);";
+
+/// What nobody has, by when that was found.
+const ABSENT: &str = "CREATE INDEX bundle_absent ON bundle (failed_at) WHERE failure = 'missing-object';";
 
 /// Applies the steps from `from` to `to`. The lock is held alone.
 pub(super) fn upgrade(

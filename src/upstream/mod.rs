@@ -44,6 +44,9 @@ use vault::Visit;
 
 /// Tags of tags are followed so far.
 const MAX_TAGS: u32 = 16;
+/// How long the status of a bundle says that nobody has its object, and how many rows are forgotten at a time.
+const REMEMBER_ABSENT: Duration = Duration::from_hours(1);
+const FORGET_AT_ONCE: u32 = 500;
 /// How often room is made in the folder.
 const UPKEEP: Duration = Duration::from_mins(10);
 
@@ -159,10 +162,25 @@ impl Upstreams {
     async fn look_after_folder(self) {
         loop {
             self.make_room().await;
+            self.forget_absent().await;
             tokio::select! {
                 () = tokio::time::sleep(UPKEEP) => {}
                 () = self.stopped() => return,
             }
+        }
+    }
+
+    /// Forgets in the catalogue what nobody has: anybody may ask for any id.
+    async fn forget_absent(&self) {
+        let catalogue = self.0.catalogue.clone();
+        let forget = move || {
+            while catalogue.forget_absent(REMEMBER_ABSENT, FORGET_AT_ONCE, Timestamp::now())? == FORGET_AT_ONCE as usize
+            {
+            }
+            Ok::<_, crate::catalogue::CatalogueError>(())
+        };
+        if let Err(error) = blocking(forget).await {
+            tracing::warn!(%error, "cannot forget what nobody has");
         }
     }
 

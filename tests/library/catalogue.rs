@@ -249,6 +249,44 @@ fn a_permanent_failure_is_kept_and_tried_again_when_asked_a_minute_later() {
 }
 
 #[test]
+fn what_nobody_has_is_forgotten_in_time_and_nothing_else_is() {
+    let larder = larder();
+    for (number, code, failed_at) in [
+        (1, FailureCode::MissingObject, 10),
+        (2, FailureCode::MissingObject, 20),
+        (3, FailureCode::MissingObject, 300),
+        (4, FailureCode::HostileTree, 10),
+    ] {
+        larder.order(&directory(number), at(0));
+        larder.catalogue.fail(larder.claim(at(0)), failure(code), at(failed_at)).unwrap();
+    }
+    larder.order(&directory(5), at(0));
+    let forget = |most| larder.catalogue.forget_absent(MINUTE, most, at(310)).unwrap();
+    assert_eq!((forget(1), forget(9), forget(9)), (1, 1, 0));
+    let left: Vec<_> =
+        (1..=5).filter(|number| larder.catalogue.bundle(&directory(*number)).unwrap().is_some()).collect();
+    assert_eq!(left, [3, 4, 5]);
+}
+
+#[test]
+fn a_cook_that_is_put_off_waits_until_it_is_hastened_and_counts_no_try() {
+    let larder = larder();
+    larder.order(&directory(1), at(0));
+    larder.catalogue.put_off(larder.claim(at(0)), MINUTE, at(10)).unwrap();
+    assert_eq!(larder.status(&directory(1)), Status::New);
+    assert_eq!(larder.catalogue.claim("p", at(69)).unwrap(), None);
+    larder.catalogue.hasten(&directory(1), at(20)).unwrap();
+    let claim = larder.claim(at(20));
+    assert_eq!((claim.attempt, claim.interruptions), (0, 0));
+    larder.catalogue.put_off(claim.clone(), MINUTE, at(20)).unwrap();
+    // One that is not held any more changes nothing.
+    larder.catalogue.put_off(claim, MINUTE * 60, at(21)).unwrap();
+    assert_eq!(larder.catalogue.next_ready().unwrap(), Some(at(80)));
+    larder.catalogue.hasten_all(at(30)).unwrap();
+    assert_eq!(larder.claim(at(30)).key, directory(1));
+}
+
+#[test]
 fn a_transient_failure_is_retried_five_times_each_after_twice_the_wait() {
     let larder = larder();
     larder.order(&directory(1), at(0));
