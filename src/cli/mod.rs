@@ -13,6 +13,7 @@ mod fsck;
 mod gc;
 mod get;
 mod list;
+mod log;
 mod man;
 mod migrate;
 mod named;
@@ -31,20 +32,12 @@ mod verify;
 use crate::config::{Raw, Settings};
 use crate::escaped::{self, Escaped, Lines};
 use crate::key::{BundleKey, Format, ParseError};
-use anyhow::Context;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format::debug_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::reload::Handle;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry};
 
 /// Where settings are read from when no file is named and this one is there.
 const DEFAULT_CONFIG: &str = "/etc/larder/larder.toml";
@@ -168,7 +161,7 @@ impl Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = shown::parsed().try_get_matches().and_then(Cli::read).unwrap_or_else(|error| exit(&error));
-    start_log();
+    log::start();
     survive_file_size_limit();
     match run(cli) {
         Ok(code) => code,
@@ -212,7 +205,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let read = || Settings::new(raw()?);
     let settings = || {
         let settings = read()?;
-        set_log(&settings.log)?;
+        log::set(&settings.log)?;
         anyhow::Ok(settings)
     };
     match cli.command {
@@ -257,35 +250,6 @@ fn raw(config: Option<&Path>, flags: Raw) -> anyhow::Result<Raw> {
         None => Raw::default(),
     };
     Ok(flags.over(file))
-}
-
-/// Changes what is logged.
-static LOG: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
-
-/// The log goes to standard error; what of it, the settings say as soon as they are read.
-fn start_log() {
-    let (filter, handle) = tracing_subscriber::reload::Layer::new(EnvFilter::new("warn,larder=info"));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        // No value, whoever wrote it, begins a line of its own or steers a terminal.
-        .fmt_fields(
-            debug_fn(|out, field, value| match field.name() {
-                "message" => write!(out, "{}", Escaped(format_args!("{value:?}"))),
-                name => write!(out, "{name}={}", Escaped(format_args!("{value:?}"))),
-            })
-            .delimited(" "),
-        );
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    // The second call of a process, if there were one, would have failed above.
-    let _ = LOG.set(handle);
-}
-
-/// What is logged from now on: `debug`, `warn,larder::kitchen=debug`.
-fn set_log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("log cannot be {filter:?}"))?;
-    LOG.get().map_or(Ok(()), |handle| handle.reload(filter)).context("cannot change what is logged")
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

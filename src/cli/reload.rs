@@ -37,7 +37,7 @@ fn apply(
     // What may fail comes first.
     let same = (&next.git, &next.follow_links) == (&current.git, &current.follow_links);
     let archive = if same { None } else { Some(rooms::archive(&next)?) };
-    super::set_log(&next.log)?;
+    super::log::set(&next.log)?;
     for name in kept {
         tracing::warn!("{name} stays as it is until larder is started anew");
     }

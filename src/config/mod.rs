@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is logged unless something else is said.
-const DEFAULT_LOG: &str = "warn,larder=info";
+pub const DEFAULT_LOG: &str = "warn,larder=info";
 
 /// Settings in force. Serializes as a `larder.toml` that says the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,7 +51,7 @@ pub struct Settings {
     pub mode: Mode,
     /// What this process does of it.
     pub role: Role,
-    /// What is logged.
+    /// What is logged, and in which form.
     pub log: String,
     /// Pages of which origins may read what is public.
     pub cors: Cors,

@@ -59,7 +59,7 @@ pub struct Raw {
     /// cook, which does that for them [default: all]
     #[arg(long, env = "LARDER_ROLE", global = true, value_name = "ROLE")]
     pub role: Option<Role>,
-    /// What is logged: warn, info, debug, larder::kitchen=debug [default: warn,larder=info]
+    /// What is logged: warn, info, debug, larder::kitchen=debug; json among it for JSON [default: warn,larder=info]
     #[arg(long, env = "LARDER_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// Pages of which origins may read what is public: `https://forge.example`, or * for all [default: *]

@@ -11,10 +11,11 @@ use super::io::{Peer, Pulse};
 use super::problem::Problem;
 use super::scrape::Routed;
 use super::watch::Limits;
+use crate::kitchen::RequestId;
 use crate::metrics::Metrics;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::io;
@@ -42,6 +43,7 @@ where
     pulse.http2.store(version == Version::HTTP_2, Relaxed);
     let under_way = UnderWay::begin(pulse);
     let is_head = request.method() == Method::HEAD;
+    let id = request_id(&request);
     let asked = tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().clone()));
     // RFC 9112 section 6.1: with a Transfer-Encoding the connection ends here, for there may have been
     // a Content-Length too (hyper takes it away) that somebody in between believed.
@@ -54,7 +56,10 @@ where
     };
     let mut response = match received {
         // In a box: the rest of a request lives for as long as its answer is sent, and this is the largest of it.
-        Ok((request, _held)) => Box::pin(call(service, request, peer)).await,
+        Ok((request, _held)) => match id.clone() {
+            Some(id) => Box::pin(id.within(call(service, request, peer))).await,
+            None => Box::pin(call(service, request, peer)).await,
+        },
         Err(refusal) => {
             close |= refusal.close;
             refusal.problem.response()
@@ -70,10 +75,24 @@ where
     }
     let route = response.extensions_mut().remove::<Routed>().map_or("refused", |routed| routed.0);
     metrics.answered(route, response.status().as_u16(), began.elapsed());
+    if let Some(value) = id.as_ref().and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     if let Some((method, target)) = asked {
+        let _within = id.as_ref().map(|id| id.span().entered());
         tracing::debug!(%method, %target, status = response.status().as_u16(), "answered");
     }
     response.map(|body| Sending::new(body, under_way, account, [place, full]))
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id that the web server gave a request; one of larder's own for what leaves lines in the log that are to be
+/// found together: orders, and everything where everything is logged.
+fn request_id<B>(request: &Request<B>) -> Option<RequestId> {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| RequestId::parse(id.to_str().ok()?));
+    let is_followed = || *request.method() == Method::POST || tracing::enabled!(Level::DEBUG);
+    given.or_else(|| is_followed().then(RequestId::random))
 }
 
 /// About what the head of a request takes in memory.

@@ -95,6 +95,7 @@ impl Cooks {
 
     fn cook_claim(&self, claim: &Claim) {
         let key = claim.key;
+        let _asked = self.orders.asker(&key).map(|asker| asker.span().entered());
         let outcome = match catch_unwind(AssertUnwindSafe(|| self.try_cook(claim))) {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Failed(Failure {
@@ -105,6 +106,10 @@ impl Cooks {
         self.orders.0.underway.end(&key);
         self.orders.metrics().cook_ended(&key, &outcome.counted());
         self.settle(claim, &outcome);
+        // Else it goes on later, for whoever asked first.
+        if !matches!(outcome, Outcome::GivenBack | Outcome::PutOff) {
+            self.orders.0.askers.forget(&key);
+        }
         self.orders.0.waiters.ring(&key);
         for name in self.orders.0.underway.waited_for(&key) {
             self.orders.0.waiters.ring(&name);
@@ -196,6 +201,7 @@ impl Cooks {
                 Outcome::Settled(CookOutcome::Linked)
             }
             Ok(Delegated::Waiting) => {
+                self.orders.pass_asker_on(&claim.key, *directory);
                 self.orders.0.underway.wait_for(claim.key, *directory);
                 self.orders.0.work.notify_one();
                 Outcome::Settled(CookOutcome::Linked)

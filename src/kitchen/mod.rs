@@ -14,6 +14,7 @@
 //! and never together; `crate::admission` says what is held while room is made.
 
 mod absence;
+mod asked;
 mod blocks;
 mod cooking;
 mod figures;
@@ -30,6 +31,7 @@ mod underway;
 mod waiting;
 mod workers;
 
+pub use asked::RequestId;
 pub use cooking::Cooks;
 pub use health::Trouble;
 pub use ordering::{OrderError, RETRY_FAILED_AFTER};

@@ -106,12 +106,20 @@ impl Orders {
             return Ok(settled);
         }
         let place = self.place_to_write().await.ok_or(OrderError::Busy)?;
+        // Before it is in the queue, for a worker may have it at once.
+        let noted = self.note_asker(key);
         let orders = self.clone();
         let placed = blocking(move || {
             let catalogue = orders.0.catalogue.hurried(place.left());
             orders.place(&catalogue, &key, RETRY_FAILED_AFTER)
         });
-        match placed.await {
+        let placed = placed.await;
+        match &placed {
+            Ok(bundle) if bundle.status == Status::New => tracing::info!(%key, "ordered"),
+            _ if noted => self.0.askers.forget(&key),
+            _ => {}
+        }
+        match placed {
             Err(OrderError::Catalogue(error)) if error.is_busy() => Err(OrderError::Busy),
             placed => placed,
         }

@@ -1,6 +1,7 @@
 //! The handle of those who ask: what an order, a look-up and a wait work on.
 
 use super::absence::Absences;
+use super::asked::Askers;
 use super::blocks::Blocklist;
 use super::health::Health;
 use super::underway::Underway;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) looking: Arc<Semaphore>,
     /// The web server's access log, once it is followed.
     pub(super) access_log: OnceLock<PathBuf>,
+    pub(super) askers: Askers,
     pub(super) waiters: Waiters,
     /// What the cooks of this process are at.
     pub(super) underway: Underway,
@@ -89,6 +91,7 @@ impl Orders {
             metrics,
             looking: Arc::new(Semaphore::new(1)),
             access_log: OnceLock::new(),
+            askers: Askers::default(),
             waiters: Waiters::default(),
             underway: Underway::default(),
             work: Notify::new(),

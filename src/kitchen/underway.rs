@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// How many waiting names are remembered, for the sake of their progress.
-const MAX_NAMES: usize = 16_384;
+pub(super) const MAX_NAMES: usize = 16_384;
 
 /// The cooks that are under way. Each map is held for one lookup, and never both.
 #[derive(Default)]

@@ -99,10 +99,14 @@ impl Site {
         target
     }
 
+    /// What larder has logged so far.
+    pub(crate) fn larder_log(&self) -> String {
+        fs::read_to_string(self.home.path().join("larder.log")).expect("larder's log")
+    }
+
     /// How many requests larder answered so far, by its own log.
     pub(crate) fn asked_of_larder(&self) -> usize {
-        let log = fs::read_to_string(self.home.path().join("larder.log")).expect("larder's log");
-        log.lines().filter(|line| line.contains("answered")).count()
+        self.larder_log().lines().filter(|line| line.contains("answered")).count()
     }
 
     /// The lines of the access log that larder is to read.

@@ -8,6 +8,7 @@ mod common;
 mod access_log;
 mod ends;
 mod forge;
+mod logs;
 mod metrics;
 mod oracle;
 mod site;

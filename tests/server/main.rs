@@ -18,6 +18,7 @@ mod get;
 mod golden;
 mod hostile;
 mod limits;
+mod logs;
 mod metrics;
 mod modes;
 mod monitoring;
