@@ -19,6 +19,7 @@ pub mod cors;
 mod cross_site;
 pub mod descriptors;
 pub mod digests;
+mod dispatch;
 pub mod etag;
 mod events;
 mod exchange;

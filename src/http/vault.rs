@@ -1,9 +1,9 @@
-//! The `/vault` endpoints: what each route answers. All it knows of cooking is the orders's handle.
+//! The `/vault` endpoints: what each answers. All it knows of cooking is the handle of the orders.
 //!
 //! A hit goes `route -> Bundles::open -> static_file` and asks SQLite nothing; a GET never cooks.
 
 use super::accept;
-use super::answer::{blocking, json, text};
+use super::answer::{blocking, json};
 use super::archiver::Endpoints;
 use super::body::Body;
 use super::cors;
@@ -11,20 +11,14 @@ use super::descriptors::Reopen;
 use super::digests::{Digests, FileId};
 use super::etag::Validator;
 use super::events;
-use super::help;
-use super::io::Peer;
 use super::large::{Makers, Spool};
 use super::named::Names;
-use super::page;
-use super::pass;
-use super::places::{Client, Places, is_local};
+use super::places::{Client, Places};
 use super::prefer::{say_waited, wanted_wait};
-use super::ready::ready;
-use super::refused::{is_blocked, not_opened, not_ordered, not_routed};
-use super::route::{self, Route, RouteError, SavedAs};
-use super::scrape::{Routed, Scrape};
+use super::refused::{is_blocked, not_opened, not_ordered};
+use super::route::SavedAs;
+use super::scrape::Scrape;
 use super::static_file::{self, Meta};
-use super::swh;
 use crate::bodies::{Base, StatusBody, status_body};
 use crate::bundle::{Bundle, Status};
 use crate::bundles::Bundles;
@@ -35,9 +29,8 @@ use crate::kitchen::{Cooks, OrderError, Orders, RETRY_FAILED_AFTER};
 use crate::limits::{Mode, Role};
 use crate::store::Found;
 use crate::time::Timestamp;
-use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Response, StatusCode, Version};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -56,11 +49,11 @@ pub struct Vault {
     /// For lists, and for origins.
     pub(super) catalogue: Catalogue,
     pub(super) base: Base,
-    root_path: String,
-    digests: Digests,
+    pub(super) root_path: String,
+    pub(super) digests: Digests,
     /// Who blocks what is blocked, as a URL.
-    blocker: Option<String>,
-    streams: events::Streams,
+    pub(super) blocker: Option<String>,
+    pub(super) streams: events::Streams,
     /// Who waits for a cook.
     pub(super) waiting: Places,
     /// Who looks into a manifest, and who makes a proof.
@@ -72,22 +65,22 @@ pub struct Vault {
     /// Who reads objects for Software Heritage's API.
     pub(super) readers: Makers,
     pub(super) checksums: Remembered,
-    archiver: Option<Endpoints>,
+    pub(super) archiver: Option<Endpoints>,
     pub(super) names: Names,
-    metrics: Option<Scrape>,
-    role: Role,
+    pub(super) metrics: Option<Scrape>,
+    pub(super) role: Role,
     /// Whose pages may read what is public.
-    pages: cors::Pages,
+    pub(super) pages: cors::Pages,
 }
 
 /// Who asks, how, and for what beside the bundle itself.
 pub(super) struct Asked<'r> {
-    method: &'r Method,
-    headers: &'r HeaderMap,
-    version: Version,
-    client: Client,
+    pub(super) method: &'r Method,
+    pub(super) headers: &'r HeaderMap,
+    pub(super) version: Version,
+    pub(super) client: Client,
     /// How a bundle is to be saved.
-    saved: SavedAs,
+    pub(super) saved: SavedAs,
 }
 
 impl<'r> Asked<'r> {
@@ -164,101 +157,8 @@ impl Vault {
         Self { pages, ..self }
     }
 
-    /// Answers a request of `peer`.
-    pub async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
-        let says_how_it_is = |path| {
-            let route = route::route(request.method(), path, None, &self.root_path);
-            matches!(route, Ok(Route::Health | Route::Ready | Route::Metrics))
-        };
-        if !self.role.answers() && !says_how_it_is(request.uri().path()) {
-            return not_routed(&RouteError::NotFound);
-        }
-        let below = route::below(request.uri().path(), &self.root_path);
-        if let Some(path) = below.filter(|path| swh::is_api(path)) {
-            let mut response = self.swh(&request, peer, path).await;
-            response.extensions_mut().insert(Routed("api-1"));
-            return response;
-        }
-        let (method, headers) = (request.method(), request.headers());
-        let pages = Some(&self.pages).filter(|_| below.is_some_and(cors::is_shared));
-        let mut response = match pages.and_then(|pages| pages.preflight(method, headers)) {
-            Some(mut leave) => {
-                leave.extensions_mut().insert(Routed("preflight"));
-                leave
-            }
-            None => self.answer_route(&request, peer).await,
-        };
-        if let Some(pages) = pages {
-            pages.allow(method, headers, &mut response);
-        }
-        response
-    }
-
-    async fn answer_route(&self, request: &Request<Bytes>, peer: Peer) -> Response<Body> {
-        let (method, uri, headers, version) = (request.method(), request.uri(), request.headers(), request.version());
-        let mode = self.orders.mode();
-        let asked = |saved| Asked { method, headers, version, client: Client::of(peer, headers), saved };
-        let route = route::route(method, uri.path(), uri.query(), &self.root_path);
-        let routed = Routed(route.as_ref().map_or("none", Route::name));
-        let mut response = match route {
-            Ok(Route::Bundle(key, saved)) if mode == Mode::PassThrough => self.bundle_or_pass(asked(saved), key).await,
-            Ok(Route::Bundle(key, saved)) => self.bundle(asked(saved), key).await,
-            Ok(Route::Cook(_)) if mode == Mode::ReadOnly => pass::read_only(),
-            Ok(Route::Cook(key)) if mode == Mode::PassThrough => self.promise(key).await,
-            Ok(Route::Cook(key)) => self.cook(asked(SavedAs::default()), key).await,
-            Ok(Route::Status(key)) => self.status(asked(SavedAs::default()), key).await,
-            Ok(Route::List(page)) => self.list(page).await,
-            Ok(Route::Proof(kind, id)) => self.proof(Client::of(peer, headers), kind, id).await,
-            Ok(Route::Resolve(question)) => self.resolve(question).await,
-            Ok(Route::Origins(page)) => self.origins(page).await,
-            Ok(Route::Visits(page)) => self.visits(page).await,
-            Ok(Route::Named(wished)) => self.named(method, Client::of(peer, headers), wished).await,
-            Ok(Route::NamedPath(path)) => self.named_by_path(method, Client::of(peer, headers), path).await,
-            Ok(Route::Task(id)) => match &self.archiver {
-                Some(archiver) => archiver.status(method, &id).await,
-                None => not_routed(&RouteError::NotFound),
-            },
-            Ok(Route::Archive(path)) => match &self.archiver {
-                Some(archiver) => archiver.ask(method, &path, uri.query()).await,
-                None => not_routed(&RouteError::NotFound),
-            },
-            Ok(Route::Elsewhere(path)) => self.elsewhere(&path, uri.query()),
-            Ok(Route::Index(search)) => self.index(headers, Client::of(peer, headers), search).await,
-            Ok(Route::Browse(place)) => self.browse(Client::of(peer, headers), *place).await,
-            Ok(Route::Order(place)) => self.order_by_form(headers, *place).await,
-            Ok(Route::Asset(version, name)) => page::asset(headers, &version, &name),
-            Ok(Route::Health) => text("ok\n"),
-            Ok(Route::Ready) => ready(&self.orders).await,
-            Ok(Route::Metrics) => match &self.metrics {
-                Some(metrics) if is_local(peer, headers) => metrics.answer(headers).await,
-                _ => not_routed(&RouteError::NotFound),
-            },
-            Ok(Route::OpenApi) => help::openapi(),
-            Ok(Route::Robots) => text("User-agent: *\nDisallow: /\n"),
-            Err(error) if self.is_for_people(uri.path()) => page::apology(self.base.path(), not_routed(&error)),
-            Err(error) => not_routed(&error),
-        };
-        response.extensions_mut().insert(routed);
-        response
-    }
-
-    /// Whether nobody but a person with a browser looks there.
-    fn is_for_people(&self, path: &str) -> bool {
-        path.strip_prefix(&self.root_path).is_some_and(|path| path.starts_with("/browse/"))
-    }
-
-    /// 308, so that a POST stays one.
-    fn elsewhere(&self, path: &str, query: Option<&str>) -> Response<Body> {
-        let query = query.filter(|query| !query.is_empty()).map_or(String::new(), |query| format!("?{query}"));
-        let url = self.base.url(&format!("{path}{query}"));
-        let mut response = text(&format!("{url}\n"));
-        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        response.headers_mut().extend(HeaderValue::try_from(url).map(|url| (LOCATION, url)));
-        response
-    }
-
     /// `GET, HEAD /vault/:kind/:id[.:ext]` where what is not there is cooked for the request.
-    async fn bundle_or_pass(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+    pub(super) async fn bundle_or_pass(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         match self.if_there(&asked, key).await {
             Some(response) => response,
             None => self.pass(asked.method, asked.version, key, asked.saved.name).await,
@@ -266,7 +166,7 @@ impl Vault {
     }
 
     /// `POST /vault/:kind/:id[.:ext]` where it is cooked when it is fetched.
-    async fn promise(&self, key: BundleKey) -> Response<Body> {
+    pub(super) async fn promise(&self, key: BundleKey) -> Response<Body> {
         let orders = self.orders.clone();
         match blocking(move || orders.could_cook(&key)).await {
             Ok(()) => self.created(&key, None),
@@ -275,7 +175,7 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]`
-    async fn bundle(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+    pub(super) async fn bundle(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         match self.if_there(&asked, key).await {
             Some(response) => response,
             None => self.after_a_wait(&asked, &key, self.missed(&asked, key)).await,
@@ -368,7 +268,7 @@ impl Vault {
     }
 
     /// `POST /vault/:kind/:id[.:ext]`
-    async fn cook(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+    pub(super) async fn cook(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         if self.goes_in_a_ring(asked.headers, &key) {
             return self.not_ordered(&OrderError::NotFound);
         }
@@ -396,7 +296,7 @@ impl Vault {
     }
 
     /// `GET, HEAD /vault/:kind/:id[.:ext]/status`
-    async fn status(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
+    pub(super) async fn status(&self, asked: Asked<'_>, key: BundleKey) -> Response<Body> {
         if let Err(error) = self.orders.check_blocked(&key.id()) {
             return self.not_ordered(&error);
         }
